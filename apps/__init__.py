@@ -1,0 +1,1 @@
+"""Programs on top of ``runtime``: the live camera demo and its outputs."""

@@ -1,0 +1,33 @@
+"""``python -m convert build``: a recipe to a model file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from convert.cli.report import print_summary, teller
+from convert.recipe import load_recipe
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    """Adds the command."""
+    parser = commands.add_parser("build", help="build a model from a recipe")
+    parser.add_argument("recipe", help="a name python -m convert list shows, or a path to a .toml")
+    parser.add_argument("--out", type=Path, default=Path("build/models"), metavar="DIR", help="default: build/models")
+    parser.add_argument("--mirror", type=Path, metavar="DIR", help="look for downloads there first")
+    parser.add_argument("--calibration", type=Path, metavar="DIR", help="calibration images instead of the recipe's")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command."""
+    from convert.build import build
+
+    recipe = load_recipe(arguments.recipe)
+    done = build(recipe, arguments.out, arguments.mirror, teller(recipe.name), arguments.calibration)
+    if done.skipped:
+        print(f"{recipe.name}: skipped ({done.skipped}): {done.path}")
+    else:
+        print(f"{recipe.name}: built {done.path}")
+    print_summary(done.card, done.bytes)
+    return 0

@@ -1,0 +1,51 @@
+"""``python -m convert quantize``: one's own network to a model file."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from convert.cli.report import print_summary, teller
+from runtime.commandline import count
+from runtime.errors import InputError
+from runtime.files import check_writable
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    """Adds the command."""
+    parser = commands.add_parser("quantize", help="quantise a network to an int8 model file")
+    parser.add_argument("source", type=Path, help="a Darknet .cfg")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.tflite")
+    parser.add_argument("--calibration", type=Path, required=True, metavar="DIR", help="images like those it will see")
+    parser.add_argument("--weights", type=Path, metavar="F", help="default: the .weights file beside the .cfg")
+    parser.add_argument("--labels", type=Path, metavar="F", help="default: the .names file beside the .cfg")
+    parser.add_argument("--input-size", type=count, metavar="N", help="square input of N pixels (default: the .cfg's)")
+    parser.add_argument(
+        "--resize", choices=("stretch", "letterbox"), default="stretch", help="how images are fitted (default: stretch)"
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="annotated images: print float and int8 accuracy")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command."""
+    from convert.data import read_dataset
+    from convert.importers import load_source
+    from runtime.sources.images import list_images
+
+    if arguments.output.suffix != ".tflite":
+        raise InputError(f"{arguments.output} does not end in .tflite", "expected -o OUT.tflite")
+    # Everything that can be wrong is found before the long work starts.
+    check_writable(arguments.output)
+    list_images(arguments.calibration)
+    data = read_dataset(arguments.data) if arguments.data else None
+    source = load_source(arguments.source, arguments.weights, arguments.labels, arguments.input_size)
+    source = dataclasses.replace(source, input=dataclasses.replace(source.input, resize=arguments.resize))
+
+    from convert.conversion import convert
+
+    done = convert(source, arguments.calibration, arguments.output, data, teller(source.name))
+    print(f"{source.name}: wrote {done.path}")
+    print_summary(done.card, done.bytes)
+    return 0

@@ -1,0 +1,115 @@
+"""From an imported network to a finished, measured model file."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from convert.cards import make_card, tool_versions
+from convert.data import Dataset
+from convert.evaluate.agreement import agreement_f1
+from convert.evaluate.detection import Prediction, average_precision, predict
+from convert.evaluate.keras_executor import KerasExecutor
+from convert.progress import Progress
+from convert.quantize.calibration import load_calibration
+from convert.quantize.cost import multiply_accumulates
+from convert.quantize.heads import SplitModel, split_heads
+from convert.quantize.package import pack
+from convert.quantize.tflite import to_int8
+from convert.source import SourceModel
+from runtime.card import Accuracy, Delegation, ModelCard, Quantization
+from runtime.detector import Detector, default_threads
+from runtime.engine import Engine
+from runtime.files import check_writable, replacing
+from runtime.ops import list_ops
+
+METHOD = "int8 post-training, min-max ranges, per-channel weights, heads split by kind"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A finished conversion: the file, its size in bytes, its card."""
+
+    path: Path
+    bytes: int
+    card: ModelCard
+
+
+def convert(
+    source: SourceModel, calibration: Path, target: Path, data: Dataset | None, say: Say, build: str = ""
+) -> Conversion:
+    """Splits the heads, quantises, measures and writes a model file.
+
+    Args:
+        source: The float network.
+        calibration: Folder of pictures like those the device will see.
+        target: The ``.tflite`` to write; an older one stays until the new one is complete.
+        data: Annotated pictures to measure float and int8 on.
+        say: Takes progress messages.
+        build: Key that identifies this build in the card.
+
+    Raises:
+        InputError: Unusable calibration pictures or target.
+        RunError: The converter failed.
+    """
+    check_writable(target)
+    samples = load_calibration(calibration, source.input)
+    split = split_heads(source)
+    say(f"quantising with {len(samples.samples)} calibration images (this takes about a minute)")
+    bare = to_int8(split, source.input.name, samples.samples)
+    quantization = Quantization(METHOD, samples.folder, len(samples.samples), samples.sha256)
+    del samples
+    card = dataclasses.replace(
+        make_card(source, split.bindings),
+        quantization=quantization,
+        macs=multiply_accumulates(bare),
+        build=build,
+        tools=tool_versions(),
+    )
+    card = _measure(bare, card, split, data, say)
+    packed = pack(bare, card)
+    with replacing(target) as scratch:
+        scratch.write_bytes(packed)
+        Detector.open(scratch, threads=1).close()
+    return Conversion(target, len(packed), card)
+
+
+def _measure(bare: bytes, card: ModelCard, split: SplitModel, data: Dataset | None, say: Say) -> ModelCard:
+    """Adds delegation and accuracy, measured on a scratch copy of the file."""
+    with tempfile.TemporaryDirectory(prefix="edgewren-") as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(pack(bare, card))
+        engine = Engine(path, default_threads())
+        ops = list_ops(engine)
+        card = dataclasses.replace(card, delegation=Delegation(ops.delegated, len(ops.ops), ops.partitions))
+        if data is None:
+            return card
+        say(f"evaluating float and int8 on {len(data.truths)} images of {data.name}")
+        reference = predict(Detector(card, KerasExecutor(split, card.input)), data, Progress("float"))
+        predictions = predict(Detector(card, engine), data, Progress("int8"))
+    return dataclasses.replace(card, accuracy=(_accuracy(reference, predictions, data, card),))
+
+
+def _accuracy(reference: list[Prediction], predictions: list[Prediction], data: Dataset, card: ModelCard) -> Accuracy:
+    float_ap = average_precision(reference, data, card.labels.names)
+    int8_ap = average_precision(predictions, data, card.labels.names)
+    return Accuracy(
+        dataset=data.name,
+        images=len(data.truths),
+        float_map50=round(float_ap["map50"], 2),
+        float_map50_95=round(float_ap["map50_95"], 2),
+        int8_map50=round(int8_ap["map50"], 2),
+        int8_map50_95=round(int8_ap["map50_95"], 2),
+        agreement_f1=round(agreement_f1(predictions, reference), 2),
+        settings=settings_text(card),
+    )
+
+
+def settings_text(card: ModelCard) -> str:
+    """How an accuracy figure was measured."""
+    return f"pycocotools, score floor 0.001, class-wise NMS {card.thresholds.iou:g}, 100 boxes, {card.input.resize}"

@@ -1,0 +1,37 @@
+"""Readers of networks made by other tools, chosen by file name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.errors import InputError
+from runtime.files import check_file
+
+if TYPE_CHECKING:
+    from convert.source import SourceModel
+
+
+def load_source(
+    path: Path, weights: Path | None = None, labels: Path | None = None, input_size: int | None = None
+) -> SourceModel:
+    """Reads a network.
+
+    Args:
+        path: A Darknet ``.cfg``.
+        weights: Its weights file; by default the one beside it.
+        labels: Class names, one per line.
+        input_size: Side of a square input in pixels instead of the network's own size.
+
+    Raises:
+        InputError: A kind of file that has no importer, or one the importer refuses.
+    """
+    if path.suffix.lower() != ".cfg":
+        raise InputError(f"{path} is not a network this version reads", "expected a Darknet .cfg with its .weights")
+    check_file(path, "a Darknet .cfg file")
+    from convert.quiet import import_keras
+
+    import_keras()
+    from convert.importers import darknet
+
+    return darknet.load(path, weights, labels, (input_size, input_size) if input_size else None)

@@ -1,0 +1,79 @@
+"""Keras model to int8 TFLite, by TensorFlow's converter in a child process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from convert.quantize.heads import SplitModel
+from convert.quantize.package import rename_tensors
+from convert.quiet import quiet
+from runtime.errors import RunError
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def to_int8(split: SplitModel, input_name: str, samples: npt.NDArray[np.float32]) -> bytes:
+    """Full int8 post-training quantisation with min-max ranges.
+
+    Args:
+        split: The network, one output per head and kind.
+        input_name: Name the input tensor gets.
+        samples: Calibration inputs as the network gets them, ``(n, height, width, 3)`` float32.
+
+    Returns:
+        A ``.tflite`` with int8 input and outputs, per-channel weights, and tensors named as the bindings say.
+
+    Raises:
+        RunError: The converter failed or crashed; the message ends with its last words.
+    """
+    names = [binding.name for binding in split.bindings]
+    with tempfile.TemporaryDirectory(prefix="edgewren-") as folder:
+        _export(split.model, Path(folder) / "saved_model")
+        np.save(Path(folder) / "calibration.npy", samples)
+        _run_child(Path(folder))
+        data = (Path(folder) / "model.tflite").read_bytes()
+    # Keras calls a SavedModel's outputs output_0, output_1, ... in model order; the converter shuffles the tensors.
+    signature = {f"output_{i}": name for i, name in enumerate(names)} | {_INPUT: input_name}
+    return rename_tensors(data, signature)
+
+
+_INPUT = "image"
+
+
+def _export(model: keras.Model, folder: Path) -> None:
+    # A fixed batch dimension: with an open one the interpreter cannot delegate reshapes and what follows them.
+    signature = [tf.TensorSpec((1, *model.inputs[0].shape[1:]), name=_INPUT)]
+    with quiet():
+        model.export(folder, verbose=False, input_signature=signature)
+
+
+def _run_child(folder: Path) -> None:
+    environment: Mapping[str, str] = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")]),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
+    command = [sys.executable, "-m", "convert.quantize.child", str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode == 0:
+        return
+    last = [line for line in done.stderr.splitlines() if line.strip()][-1:] or ["no message"]
+    if done.returncode < 0:
+        last = [f"killed by {signal.Signals(-done.returncode).name}"]
+    raise RunError(
+        f"TensorFlow's converter failed ({last[0].strip()[:300]})",
+        "expected a network it can quantise",
+        "report the network, or convert an earlier version of it",
+    )

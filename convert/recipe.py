@@ -1,0 +1,130 @@
+"""Recipes: everything the project knows about one model, as one TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from runtime.card import Thresholds
+from runtime.errors import InputError
+from runtime.files import read_text
+from runtime.schema import decode
+
+FOLDER = Path(__file__).with_name("recipes")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A pinned file.
+
+    Attributes:
+        path: Where a mirror keeps it.
+        url: Its public address.
+        sha256: Hash of its bytes.
+        bytes: Its size.
+    """
+
+    path: str
+    url: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class RemoteFolder:
+    """A pinned set of pictures.
+
+    Attributes:
+        path: Where a mirror keeps the folder.
+        url: Address of the folder; a file's name is added to it.
+        manifest: File beside the recipe with ``sha256  name`` per line.
+    """
+
+    path: str
+    url: str
+    manifest: str
+
+
+@dataclass(frozen=True)
+class SourceRecipe:
+    """The network: for ``darknet`` the .cfg, its weights and its class names."""
+
+    format: Literal["darknet"]
+    model: RemoteFile
+    weights: RemoteFile
+    labels: RemoteFile
+
+
+@dataclass(frozen=True)
+class InputRecipe:
+    """Overrides of what the importer assumes about the input."""
+
+    resize: Literal["stretch", "letterbox"] = "stretch"
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationRecipe:
+    """Annotated pictures to measure on, when a mirror has them."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One model of the zoo. ``file`` is where the recipe itself lies."""
+
+    name: str
+    title: str
+    task: Literal["detect"]
+    licence: str
+    homepage: str
+    source: SourceRecipe
+    calibration: RemoteFolder
+    input: InputRecipe = field(default_factory=InputRecipe)
+    evaluation: EvaluationRecipe | None = None
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    file: str = ""
+
+    def manifest(self) -> dict[str, str]:
+        """Name to sha256 of the calibration pictures.
+
+        Raises:
+            InputError: The manifest is missing or has a line that is not ``sha256  name``.
+        """
+        path = Path(self.file).with_name(self.calibration.manifest)
+        pins: dict[str, str] = {}
+        for number, line in enumerate(read_text(path, "a manifest").splitlines(), start=1):
+            digest, _, name = line.partition("  ")
+            if len(digest) != 64 or not name or "/" in name or name.startswith("."):
+                raise InputError(f"{path} line {number} is '{line[:60]}'", "expected 'sha256  name'")
+            pins[name] = digest
+        return pins
+
+
+def load_recipe(name: str) -> Recipe:
+    """Reads a recipe.
+
+    Args:
+        name: One of :func:`recipe_names`, or a path to a ``.toml``.
+
+    Raises:
+        InputError: No such recipe, not TOML, or a field that is missing, unknown or wrong.
+    """
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not path.exists() and not name.endswith(".toml"):
+        known = ", ".join(recipe_names())
+        raise InputError(f"no recipe '{name}'", f"expected one of {known}, or a path to a .toml")
+    text = read_text(path, "a recipe (.toml)")
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not TOML ({error})", "expected a recipe", "see convert/recipes") from None
+    return decode(Recipe, {**data, "file": str(path)}, f"{path}:")
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the project."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))

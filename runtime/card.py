@@ -1,0 +1,250 @@
+"""The model card: everything the device must know about a model file, stored inside it as ``card.json``.
+
+The card replaces convention. How to resize, which colour order, which tensor holds boxes, where class 0 is: each is a
+field here, written at conversion and obeyed by calibration, evaluation and the device alike. ``docs/model-file.md``
+describes the fields for people who write such files with other tools.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from runtime.errors import InputError
+from runtime.schema import decode, encode
+
+SCHEMA_VERSION = 1
+CARD_FILE = "card.json"
+
+Color = Literal["rgb", "bgr"]
+Kind = Literal["box", "objectness", "class"]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How an image becomes the input tensor.
+
+    Attributes:
+        name: Name of the input tensor.
+        width, height: Size of the tensor in pixels.
+        color: Channel order the network was trained on.
+        resize: ``stretch`` fills the tensor and changes the aspect ratio; ``letterbox`` keeps it, centred.
+        scale, offset: ``real = pixel * scale + offset`` with pixel in 0..255; one value, or one per channel in the
+            order of ``color``.
+        pad_value: Pixel value (0..255) of letterbox borders.
+    """
+
+    name: str
+    width: int
+    height: int
+    color: Color = "rgb"
+    resize: Literal["stretch", "letterbox"] = "stretch"
+    scale: tuple[float, ...] = (1 / 255,)
+    offset: tuple[float, ...] = (0.0,)
+    pad_value: int = 114
+
+
+@dataclass(frozen=True)
+class OutputBinding:
+    """Which tensor holds what. Tensors are bound by name, never by position.
+
+    Attributes:
+        name: Name of the output tensor.
+        kind: ``box``, ``objectness`` or ``class``.
+        head: Index into the decoder's heads.
+    """
+
+    name: str
+    kind: Kind
+    head: int
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """One detection scale.
+
+    Attributes:
+        stride: Input pixels per grid cell.
+        anchors: Width and height of each anchor in input pixels, in channel order.
+        scale_xy: Darknet's ``scale_x_y``: stretches the centre's sigmoid around 0.5 (YOLOv4, section 3.4).
+    """
+
+    stride: int
+    anchors: tuple[tuple[float, float], ...]
+    scale_xy: float = 1.0
+
+
+@dataclass(frozen=True)
+class DecoderSpec:
+    """How raw head tensors become boxes. ``runtime.decode`` holds one module per ``name``.
+
+    Attributes:
+        name: ``yolo``: YOLOv3 boxes, logits of independent classes times an objectness logit.
+        heads: One entry per scale.
+    """
+
+    name: str
+    heads: tuple[HeadSpec, ...]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Class names by class index. ``background`` says whether index 0 is "nothing" and never reported."""
+
+    names: tuple[str, ...]
+    background: bool = False
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Defaults for the device: lowest score (0..1), NMS overlap (IoU, 0..1), most boxes per image."""
+
+    score: float = 0.25
+    iou: float = 0.45
+    max_detections: int = 100
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file the model was made from. ``url`` is empty for a file the user brought."""
+
+    name: str
+    sha256: str
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the weights came from and under which licence."""
+
+    format: str
+    files: tuple[SourceFile, ...] = ()
+    licence: str = ""
+    homepage: str = ""
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How the numbers were narrowed.
+
+    Attributes:
+        method: For example ``int8 post-training, min-max, per-channel weights``.
+        calibration: Name of the calibration folder.
+        calibration_images: How many images it held.
+        calibration_sha256: Hash over the images' bytes in the order they were used.
+    """
+
+    method: str
+    calibration: str
+    calibration_images: int
+    calibration_sha256: str
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """Channels removed: share of channels (0..1) and multiply-accumulates before and after."""
+
+    ratio: float
+    macs_before: int
+    macs_after: int
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """One measured row, in percent. ``agreement_f1`` compares int8 with float detections and needs no labels."""
+
+    dataset: str
+    images: int
+    float_map50: float
+    float_map50_95: float
+    int8_map50: float
+    int8_map50_95: float
+    agreement_f1: float
+    settings: str = ""
+
+
+@dataclass(frozen=True)
+class Delegation:
+    """What XNNPACK took when the file was made (host interpreter named in ``ModelCard.tools``)."""
+
+    delegated: int
+    total: int
+    partitions: int
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """All of it. See the module docstring and ``docs/model-file.md``."""
+
+    name: str
+    task: Literal["detect"]
+    input: InputSpec
+    outputs: tuple[OutputBinding, ...]
+    decoder: DecoderSpec
+    labels: Labels
+    source: Source
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    quantization: Quantization | None = None
+    pruning: Pruning | None = None
+    accuracy: tuple[Accuracy, ...] = ()
+    delegation: Delegation | None = None
+    macs: int | None = None
+    build: str = ""
+    tools: dict[str, str] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, fields in declaration order."""
+        plain: dict[str, Any] = encode(self)
+        return plain
+
+    def to_json(self) -> str:
+        """The text of ``card.json``."""
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, file: str = CARD_FILE) -> ModelCard:
+        """Reads and checks a card.
+
+        Raises:
+            InputError: Not JSON, another schema version, a field that is missing, unknown or out of range.
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{file} is not JSON ({error})", "expected the card convert wrote", _REBUILD) from None
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"{file} has schema_version {version!r}",
+                f"this Edgewren reads version {SCHEMA_VERSION}",
+                "rebuild the model, or install the Edgewren that made it",
+            )
+        card = decode(cls, data, f"{file}:")
+        _check(card, file)
+        return card
+
+
+_REBUILD = "rebuild the model with python -m convert"
+
+
+def _check(card: ModelCard, file: str) -> None:
+    """Refuses values that have the right type but cannot be obeyed."""
+    spec, heads = card.input, card.decoder.heads
+    tests: list[tuple[bool, str, str]] = [
+        (0 < spec.width <= 8192 and 0 < spec.height <= 8192, f"input size {spec.width}x{spec.height}", "1..8192"),
+        (len(spec.scale) in (1, 3) and len(spec.offset) in (1, 3), "input.scale or input.offset", "1 or 3 numbers"),
+        (all(s != 0 for s in spec.scale), "input.scale is 0", "a non-zero number"),
+        (0 <= spec.pad_value <= 255, f"input.pad_value {spec.pad_value}", "0..255"),
+        (bool(card.labels.names), "labels.names is empty", "one name per class"),
+        (bool(heads), "decoder.heads is empty", "one entry per scale"),
+        (all(h.stride > 0 and h.anchors for h in heads), "a head without stride or anchors", "both"),
+        (all(0 <= o.head < len(heads) for o in card.outputs), "an output of an unknown head", "a head index"),
+        (len({o.name for o in card.outputs}) == len(card.outputs), "two outputs of one name", "unique names"),
+        (0 <= card.thresholds.score <= 1 and 0 <= card.thresholds.iou <= 1, "a threshold", "a number in 0..1"),
+        (0 < card.thresholds.max_detections <= 10_000, "thresholds.max_detections", "1..10000"),
+    ]
+    for good, seen, expected in tests:
+        if not good:
+            raise InputError(f"{file}: {seen}", f"expected {expected}", _REBUILD)

@@ -1,0 +1,46 @@
+"""``python -m runtime bench``: milliseconds per frame."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from runtime.commandline import count, counts
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    """Adds the command."""
+    parser = commands.add_parser("bench", help="time a model on this machine")
+    parser.add_argument("model", type=Path, help="a model file made by python -m convert")
+    parser.add_argument("--threads", type=counts, default=[1], metavar="N,N", help="thread counts to try (default: 1)")
+    parser.add_argument("--runs", type=count, default=200, help="timed rounds per thread count (default: 200)")
+    parser.add_argument("--input", type=Path, metavar="IMAGE", help="detect on this picture instead of noise")
+    parser.add_argument("--json", action="store_true", help="print a JSON list")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command."""
+    from runtime.bench import bench
+    from runtime.sources.images import read_image
+
+    frame = read_image(arguments.input) if arguments.input else None
+    rows = bench(arguments.model, arguments.threads, arguments.runs, frame)
+    if arguments.json:
+        print(json.dumps(rows, indent=1))
+        return 0
+    print(f"{arguments.model} with {rows[0]['provider']} on {rows[0]['machine']}, {arguments.runs} interleaved rounds")
+    print("threads   invoke ms min/median/p95     whole frame ms min/median/p95   ratio   pre    post   RSS MiB")
+    for row in rows:
+        invoke, whole = (
+            " / ".join(f"{row[key][name]:7.2f}" for name in ("min", "median", "p95"))
+            for key in ("inference_ms", "end_to_end_ms")
+        )
+        print(
+            f"{row['threads']:7}   {invoke}   {whole}     {row['end_to_end_ratio']:5.3f}  "
+            f"{row['preprocess_ms']['median']:5.2f}  {row['postprocess_ms']['median']:5.2f}  {row['peak_rss_mb']:7.1f}"
+        )
+    if any(row["throttled"] for row in rows):
+        print("not valid: the board was throttled (heat or a weak power supply)")
+    return 0

@@ -1,0 +1,80 @@
+"""``python -m runtime detect``: objects in pictures and videos."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+from pathlib import Path
+
+from runtime.card import Labels
+from runtime.commandline import count, fraction
+from runtime.detections import Detections
+from runtime.errors import InputError
+from runtime.files import read_names
+from runtime.frame import Frame
+from runtime.grammar import INPUTS, OUTPUTS
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    """Adds the command."""
+    parser = commands.add_parser("detect", help="find objects in images, videos or a camera")
+    parser.add_argument("model", type=Path, help="a model file made by python -m convert")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help=INPUTS)
+    parser.add_argument("--score", type=fraction, help="lowest score to report, 0..1 (default: the model's)")
+    parser.add_argument("--threads", type=count, help="interpreter threads (default: one per core, at most 4)")
+    parser.add_argument("--labels", type=Path, help="class names, one per line, instead of the model's")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per image or frame")
+    parser.add_argument("--output", action="append", default=[], metavar="URI", help=f"{OUTPUTS}; may be repeated")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command."""
+    from runtime.detector import Detector
+    from runtime.sinks import open_sink
+    from runtime.sources import frames, open_source
+
+    with contextlib.ExitStack() as stack:
+        detector = stack.enter_context(Detector.open(arguments.model, arguments.threads, arguments.score))
+        if arguments.labels:
+            replace_labels(detector, arguments.labels)
+        sources = [open_source(uri) for uri in arguments.inputs]
+        for source in sources:
+            stack.callback(source.close)
+        outputs = [*(["json://-"] if arguments.json else []), *arguments.output]
+        sinks = [open_sink(uri, detector.labels, sources[0]) for uri in outputs]
+        for sink in sinks:
+            stack.callback(sink.close)
+        for source in sources:
+            for frame in frames(source):
+                found = detector.detect(frame)
+                for sink in sinks:
+                    sink.write(frame, found)
+                if not arguments.json:
+                    _print(frame, found, detector.labels)
+    return 0
+
+
+def replace_labels(detector, path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Uses the names of a file instead of the card's.
+
+    Raises:
+        InputError: Another number of names.
+    """
+    names = read_names(path)
+    if len(names) != len(detector.labels):
+        raise InputError(f"{path} has {len(names)} names", f"the model has {len(detector.labels)} classes")
+    detector.card = dataclasses.replace(detector.card, labels=Labels(names, detector.card.labels.background))
+
+
+def _print(frame: Frame, found: Detections, labels: tuple[str, ...]) -> None:
+    ms = found.ms
+    objects = f"{len(found)} object{'' if len(found) == 1 else 's'}"
+    print(
+        f"{frame.source} frame {frame.index}, {frame.width}x{frame.height}: {objects} "
+        f"(preprocess {ms.preprocess:.2f}, inference {ms.inference:.2f}, postprocess {ms.postprocess:.2f} ms)"
+    )
+    for class_id, score, box in zip(found.class_ids, found.scores, found.boxes, strict=True):
+        corners = " ".join(f"{value:7.1f}" for value in box)
+        print(f"  {score:.2f}  {corners}  {labels[class_id]}")

@@ -1,0 +1,72 @@
+"""What every Edgewren program does the same way: usage errors, error lines, exit status, interrupts."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from runtime.errors import EdgewrenError, InputError
+
+_INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line and exit status 2, like all other errors."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises the usage error argparse found.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(f"{self.prog}: {message}", "", f"{self.prog} --help shows what it takes")
+
+
+def run(program: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
+    """Runs a program and turns its errors into one line on stderr and an exit status.
+
+    Args:
+        program: Takes the arguments, returns the exit status.
+        argv: The arguments; by default those of this process.
+    """
+    try:
+        return program(sys.argv[1:] if argv is None else argv)
+    except EdgewrenError as error:
+        print(error.line(), file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output (head, a pager) has gone; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _INTERRUPTED
+    except MemoryError:
+        print("error: out of memory; expected enough for the model and its input; use a smaller one", file=sys.stderr)
+        return EdgewrenError.exit_status
+    except OSError as error:
+        print(f"error: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        return EdgewrenError.exit_status
+
+
+def count(text: str) -> int:
+    """An argparse type: a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+    return value
+
+
+def fraction(text: str) -> float:
+    """An argparse type: a number in 0..1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number in 0..1")
+    return value
+
+
+def counts(text: str) -> list[int]:
+    """An argparse type: whole numbers of at least 1, separated by commas."""
+    return [count(part) for part in text.split(",")]

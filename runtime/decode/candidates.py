@@ -1,0 +1,93 @@
+"""What a decoder returns, and the arithmetic all decoders share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.engine import TensorSpec
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Candidates:
+    """Boxes above the threshold, before suppression.
+
+    Attributes:
+        boxes: ``(n, 4)`` float32, ``x1, y1, x2, y2`` in pixels of the input tensor, not clipped.
+        scores: ``(n,)`` float32, 0..1.
+        class_ids: ``(n,)`` int32.
+    """
+
+    boxes: Floats
+    scores: Floats
+    class_ids: npt.NDArray[np.int32]
+
+
+def sigmoid(x: Floats) -> Floats:
+    """``1 / (1 + exp(-x))`` in float32, without overflow warnings."""
+    one = np.float32(1)
+    result: Floats = one / (one + np.exp(-np.clip(x, -80, 80)))
+    return result
+
+
+def logit(probability: float) -> float:
+    """The inverse of :func:`sigmoid`; minus infinity for 0, infinity for 1 and above."""
+    if probability <= 0:
+        return -math.inf
+    return math.inf if probability >= 1 else math.log(probability / (1 - probability))
+
+
+def dequantize(stored: npt.NDArray[Any], spec: TensorSpec) -> Floats:
+    """Real numbers of a tensor: ``(stored - zero_point) * scale``, or the numbers themselves for a float tensor."""
+    if not spec.quantized:
+        return stored.astype(np.float32)
+    real: Floats = (stored.astype(np.float32) - spec.zero_point) * np.float32(spec.scale)
+    return real
+
+
+class Lookup:
+    """A function of a tensor's real value, applied to stored numbers.
+
+    An 8-bit tensor has 256 possible numbers, so the function is evaluated once for each and then looked up; for wider
+    tensors it is evaluated each time.
+
+    Args:
+        spec: The tensor.
+        function: Elementwise, float32 to float32.
+
+    Attributes:
+        eight_bit: Whether there is a table.
+        ascending: Function values in the order of ascending stored numbers; ``None`` without a table.
+    """
+
+    def __init__(self, spec: TensorSpec, function: Callable[[Floats], Floats]) -> None:
+        self._spec = spec
+        self._function = function
+        self.eight_bit = spec.dtype in (np.int8, np.uint8) and spec.quantized
+        self.ascending: Floats | None = None
+        if self.eight_bit:
+            self.ascending = function(dequantize(stored_values(spec), spec))
+            self._table = by_byte(self.ascending, spec)
+
+    def __call__(self, stored: npt.NDArray[Any]) -> Floats:
+        """Function values of stored numbers, same shape."""
+        if self.eight_bit:
+            return self._table.take(stored.view(np.uint8))
+        return self._function(dequantize(stored, self._spec))
+
+
+def stored_values(spec: TensorSpec) -> npt.NDArray[np.int16]:
+    """The 256 numbers an 8-bit tensor can hold, ascending."""
+    return np.arange(256, dtype=np.int16) + int(np.iinfo(spec.dtype).min)
+
+
+def by_byte(ascending: npt.NDArray[Any], spec: TensorSpec) -> npt.NDArray[Any]:
+    """Re-orders a table from ascending stored numbers to the byte that stores them, so that a view is an index."""
+    return np.roll(ascending, 128) if spec.dtype == np.int8 else ascending

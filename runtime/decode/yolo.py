@@ -1,0 +1,189 @@
+"""YOLOv3 and YOLOv4 heads.
+
+For an anchor of size (pw, ph) in the cell (cx, cy) of a head with stride s (Redmon and Farhadi, "YOLOv3",
+arXiv:1804.02767, section 2.1; the factor a is YOLOv4's ``scale_x_y``, arXiv:2004.10934, section 3.4):
+
+    centre x = (a * sigmoid(tx) - (a - 1) / 2 + cx) * s      width  = pw * exp(tw)
+    centre y = (a * sigmoid(ty) - (a - 1) / 2 + cy) * s      height = ph * exp(th)
+    score of class k = sigmoid(objectness) * sigmoid(class k)
+
+Nearly every anchor is empty, so the order of work is what makes this fast: objectness is compared as stored int8
+against one stored number; for the few survivors each class is compared, still as stored int8, against the smallest
+stored class logit that can reach the threshold with that objectness (a table of 256); only what passes becomes a real
+number. An anchor yields one candidate for every class that passes: the classes of these nets are not exclusive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.card import HeadSpec, Kind, ModelCard
+from runtime.decode.candidates import Candidates, Floats, Lookup, by_byte, logit, sigmoid, stored_values
+from runtime.engine import Executor, TensorSpec
+from runtime.errors import InputError
+
+# exp() of a damaged or extreme logit must not become infinity: 16 already means 8 million pixels per anchor pixel.
+_MAX_LOG_SIZE = np.float32(16)
+
+
+class YoloDecoder:
+    """Decodes split YOLO heads.
+
+    Args:
+        card: Says which tensor is which.
+        executor: Outputs of shape ``(1, h, w, anchors * n)``: n = 4 for ``box`` (tx, ty, tw, th), 1 for
+            ``objectness``, the number of classes for ``class``; logits, int8, uint8, int16 or float.
+
+    Raises:
+        InputError: A tensor is missing or has the wrong shape.
+    """
+
+    def __init__(self, card: ModelCard, executor: Executor) -> None:
+        self._heads = [_Head(card, index, executor.outputs) for index in range(len(card.decoder.heads))]
+        self._score = -1.0
+
+    def decode(self, executor: Executor, score: float) -> Candidates:
+        """Candidates with a score of at least ``score``, in no particular order, before suppression."""
+        if score != self._score:
+            for head in self._heads:
+                head.set_score(score)
+            self._score = score
+        parts = [part for head in self._heads if (part := head.decode(executor)) is not None]
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32))
+        return Candidates(
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.class_ids for part in parts]),
+        )
+
+
+class _Head:
+    """One scale, bound to its three output tensors."""
+
+    def __init__(self, card: ModelCard, index: int, outputs: tuple[TensorSpec, ...]) -> None:
+        spec = card.decoder.heads[index]
+        self._classes = len(card.labels.names)
+        rows, columns = card.input.height // spec.stride, card.input.width // spec.stride
+        bound = _bind(card, index, outputs, rows, columns)
+        self._box, self._objectness, self._class = bound["box"], bound["objectness"], bound["class"]
+        self._objectness_spec, self._class_spec = outputs[self._objectness], outputs[self._class]
+        self._objectness_of = Lookup(self._objectness_spec, sigmoid)
+        self._class_of = Lookup(self._class_spec, sigmoid)
+        factor, stride = np.float32(spec.scale_xy), np.float32(spec.stride)
+        shift = (factor - np.float32(1)) / np.float32(2)
+        self._centre_of = Lookup(outputs[self._box], lambda t: (factor * sigmoid(t) - shift) * stride)
+        self._half_of = Lookup(outputs[self._box], _half_size)
+        self._corner, self._anchor = _grid(spec, rows, columns)
+        self._score = 0.0
+        self._bounds = _Bounds(None, None)
+
+    def set_score(self, score: float) -> None:
+        """Works out the stored numbers that can reach a score."""
+        self._score = score
+        self._bounds = _Bounds.make(self._objectness_of, self._class_of, self._objectness_spec, self._class_spec, score)
+
+    def decode(self, executor: Executor) -> Candidates | None:
+        """The head's candidates, ``None`` when there are none."""
+        if self._bounds.objectness is None:
+            return None
+        stored = executor.output_view(self._objectness).reshape(-1)
+        anchors = (stored >= self._bounds.objectness).nonzero()[0]
+        if not len(anchors):
+            return None
+        stored = stored.take(anchors)
+        classes = executor.output_view(self._class).reshape(-1, self._classes).take(anchors, axis=0)
+        if self._bounds.classes is not None:
+            passed = classes >= self._bounds.classes.take(stored.view(np.uint8))[:, None]
+            rows, class_ids = passed.nonzero()
+            scores = self._objectness_of(stored).take(rows) * self._class_of(classes[rows, class_ids])
+        else:
+            every = self._objectness_of(stored)[:, None] * self._class_of(classes)
+            rows, class_ids = (every >= self._score).nonzero()
+            scores = every[rows, class_ids]
+        return Candidates(self._boxes(executor, anchors.take(rows)), scores, class_ids.astype(np.int32))
+
+    def _boxes(self, executor: Executor, anchors: npt.NDArray[np.intp]) -> Floats:
+        """``(n, 4)`` corners in tensor pixels of the anchors at the given positions."""
+        offsets = executor.output_view(self._box).reshape(-1, 4).take(anchors, axis=0)
+        centre = self._centre_of(np.ascontiguousarray(offsets[:, :2]))
+        centre += self._corner.take(anchors, axis=0)
+        half = self._half_of(np.ascontiguousarray(offsets[:, 2:]))
+        half *= self._anchor.take(anchors, axis=0)
+        boxes = np.empty((len(anchors), 4), np.float32)
+        np.subtract(centre, half, out=boxes[:, :2])
+        np.add(centre, half, out=boxes[:, 2:])
+        return boxes
+
+
+def _half_size(t: Floats) -> Floats:
+    """Half the side of a box in units of its anchor."""
+    half: Floats = np.exp(np.minimum(t, _MAX_LOG_SIZE)) / np.float32(2)
+    return half
+
+
+def _bind(card: ModelCard, index: int, outputs: tuple[TensorSpec, ...], rows: int, columns: int) -> dict[Kind, int]:
+    """Position of each kind's tensor among the outputs."""
+    count = len(card.decoder.heads[index].anchors)
+    sizes: dict[Kind, int] = {"box": 4, "objectness": 1, "class": len(card.labels.names)}
+    found = {}
+    for kind, size in sizes.items():
+        shape = (1, rows, columns, count * size)
+        names = [output.name for output in card.outputs if output.head == index and output.kind == kind]
+        positions = [i for i, output in enumerate(outputs) if output.name in names]
+        if len(positions) != 1 or outputs[positions[0]].shape != shape:
+            seen = ", ".join(f"{output.name} {output.shape}" for output in outputs)
+            raise InputError(
+                f"{card.name} has outputs {seen[:200]}",
+                f"the card wants one '{kind}' tensor of shape {shape} for head {index}",
+                "rebuild the model",
+            )
+        found[kind] = positions[0]
+    return found
+
+
+def _grid(spec: HeadSpec, rows: int, columns: int) -> tuple[Floats, Floats]:
+    """Cell corner and anchor size in pixels, ``(rows * columns * anchors, 2)`` each, in the order of the tensors."""
+    y, x, _ = np.indices((rows, columns, len(spec.anchors)), np.float32)
+    corner = np.stack([x, y], axis=-1).reshape(-1, 2) * np.float32(spec.stride)
+    anchor = np.tile(np.array(spec.anchors, np.float32), (rows * columns, 1))
+    return np.ascontiguousarray(corner, np.float32), anchor
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """Smallest stored logits that can reach a score.
+
+    Attributes:
+        objectness: Stored objectness that reaches the score when the class is certain; ``None`` when none does.
+        classes: Stored class logit that reaches the score, by the byte that stores the objectness; ``None`` for
+            tensors that are not 8 bits wide, whose scores are computed instead.
+    """
+
+    objectness: Any
+    classes: npt.NDArray[Any] | None
+
+    @classmethod
+    def make(
+        cls, objectness_of: Lookup, class_of: Lookup, objectness: TensorSpec, class_: TensorSpec, score: float
+    ) -> _Bounds:
+        """The bounds of one head."""
+        if objectness_of.ascending is None or class_of.ascending is None:
+            # Rounded outwards: the exact score has the last word.
+            bound = logit(score) - 1e-3
+            return cls(bound / objectness.scale + objectness.zero_point - 1 if objectness.quantized else bound, None)
+        reach = objectness_of.ascending[:, None] * class_of.ascending
+        # Scores ascend along the stored class logit, so counting the misses gives the first hit.
+        misses = np.count_nonzero(reach < score, axis=1)
+        hits = (misses < 256).nonzero()[0]
+        if not len(hits):
+            return cls(None, None)
+        # Where even the largest class logit misses the entry is never used: such objectness lies below the bound.
+        first = stored_values(class_)[np.minimum(misses, 255)].astype(class_.dtype)
+        return cls(stored_values(objectness)[hits[0]].astype(objectness.dtype), by_byte(first, objectness))

@@ -1,0 +1,125 @@
+"""A model file that finds objects in pictures."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.card import ModelCard
+from runtime.decode import make_decoder
+from runtime.detections import Detections, StageMs
+from runtime.engine import Engine, Executor
+from runtime.errors import InputError, RunError
+from runtime.frame import Frame
+from runtime.modelfile import require_card
+from runtime.nms import class_wise_nms
+from runtime.preprocess import Preprocessor
+
+
+class Detector:
+    """A network, its card, and the way from a picture to boxes.
+
+    Use :meth:`open` for a model file. The constructor takes any executor, so that a float network on the workstation
+    is evaluated through the very same steps.
+
+    Attributes:
+        card: The model card.
+        score: Lowest score reported, 0..1.
+        iou: Overlap above which the worse of two boxes of a class is dropped, 0..1.
+        max_detections: Most boxes reported per picture.
+
+    Example:
+        >>> with Detector.open("model.tflite", threads=4) as detector:      # doctest: +SKIP
+        ...     found = detector.detect(cv2.imread("dog.jpg"))              # doctest: +SKIP
+        ...     print(found.boxes, found.scores, found.class_ids)           # doctest: +SKIP
+    """
+
+    def __init__(self, card: ModelCard, executor: Executor, score: float | None = None) -> None:
+        if len(executor.inputs) != 1:
+            raise InputError(f"{card.name} has {len(executor.inputs)} inputs", "expected one picture")
+        self.card = card
+        self._executor: Executor | None = executor
+        self.score = card.thresholds.score if score is None else score
+        self.iou = card.thresholds.iou
+        self.max_detections = card.thresholds.max_detections
+        if not 0 <= self.score <= 1:
+            raise InputError(f"score is {self.score}", "expected a number in 0..1", "give --score S")
+        self._preprocessor = Preprocessor(card.input, executor.inputs[0])
+        self._decoder = make_decoder(card, executor)
+
+    @classmethod
+    def open(cls, path: str | Path, threads: int | None = None, score: float | None = None) -> Detector:
+        """Loads a model file made by ``python -m convert``.
+
+        Args:
+            path: The ``.tflite`` file.
+            threads: Interpreter threads; by default one per core, at most 4.
+            score: Lowest score reported; by default the card's.
+
+        Raises:
+            InputError: The file is missing, damaged, has no card, or the card and its tensors disagree.
+        """
+        path = Path(path)
+        card = require_card(path)
+        return cls(card, Engine(path, default_threads() if threads is None else threads), score)
+
+    @property
+    def executor(self) -> Executor:
+        """The network.
+
+        Raises:
+            RunError: The detector was closed.
+        """
+        if self._executor is None:
+            raise RunError("this detector was closed", "", "open it again")
+        return self._executor
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names by class index."""
+        return self.card.labels.names
+
+    def detect(self, image: Frame | npt.NDArray[np.uint8]) -> Detections:
+        """Finds objects.
+
+        Args:
+            image: A frame, or a ``(h, w, 3)`` uint8 array in OpenCV's order (blue, green, red).
+
+        Returns:
+            Boxes in pixels of ``image``, best first.
+        """
+        frame = image if isinstance(image, Frame) else Frame(image)
+        executor = self.executor
+        start = time.perf_counter()
+        placement = self._preprocessor.write(frame, executor.input_view())
+        prepared = time.perf_counter()
+        executor.invoke()
+        inferred = time.perf_counter()
+        found = self._decoder.decode(executor, self.score)
+        kept = class_wise_nms(found.boxes, found.scores, found.class_ids, self.iou, self.max_detections)
+        boxes = placement.to_image(found.boxes.take(kept, axis=0))
+        done = time.perf_counter()
+        ms = StageMs((prepared - start) * 1e3, (inferred - prepared) * 1e3, (done - inferred) * 1e3)
+        return Detections(boxes, found.scores.take(kept), found.class_ids.take(kept), ms)
+
+    def close(self) -> None:
+        """Frees the network; the detector cannot be used after this."""
+        self._executor = None
+
+    def __enter__(self) -> Detector:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def default_threads() -> int:
+    """One per core, at most 4: more hurts on every board with four cores or fewer, and helps little beyond."""
+    return max(1, min(4, os.cpu_count() or 1))

@@ -1,0 +1,127 @@
+"""An interpreter with its tensors bound by name."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.errors import InputError
+from runtime.modelfile import check_model_file
+from runtime.provider import provider, quiet_native_log
+
+_MAX_TENSOR_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output tensor.
+
+    Attributes:
+        name: Name in the file.
+        shape: All dimensions, batch included.
+        dtype: For example int8 or float32.
+        scale, zero_point: ``real = (stored - zero_point) * scale``; scale is 0.0 for a tensor that is not quantised.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    scale: float = 0.0
+    zero_point: int = 0
+
+    @property
+    def quantized(self) -> bool:
+        """Whether stored numbers are integers with a scale."""
+        return self.scale != 0.0
+
+
+class Executor(Protocol):
+    """What a detector needs of a network, be it a ``.tflite`` file or a float model on the workstation."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def input_view(self, index: int = 0) -> npt.NDArray[Any]:
+        """The memory of an input tensor. Drop it before :meth:`invoke`."""
+
+    def invoke(self) -> None:
+        """Runs the network once."""
+
+    def output_view(self, index: int) -> npt.NDArray[Any]:
+        """The memory of an output tensor, valid until the next :meth:`invoke`. Drop it before that."""
+
+
+class Engine:
+    """A ``.tflite`` file in an interpreter with XNNPACK.
+
+    Args:
+        path: The model file.
+        threads: Worker threads of the interpreter, at least 1.
+
+    Attributes:
+        inputs, outputs: Tensors in the interpreter's order. Find them by name; the order changes between converters.
+        provider: Name and version of the interpreter.
+
+    Raises:
+        InputError: The file is not a model, or one the interpreter refuses.
+    """
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        if threads < 1:
+            raise InputError(f"threads is {threads}", "expected at least 1", "give --threads N")
+        self.path = check_model_file(path)
+        self.threads = threads
+        self.provider = str(provider())
+        with quiet_native_log() as log:
+            try:
+                self.interpreter = provider().interpreter(model_path=str(path), num_threads=threads)
+                _check_sizes(self.interpreter, path)
+                self.interpreter.allocate_tensors()
+            except (ValueError, RuntimeError, MemoryError, SystemError, TypeError) as error:
+                text = " ".join(str(error).split()) or "; ".join(log)
+                raise InputError(
+                    f"{path} is refused by {self.provider} ({text[:200]})",
+                    "expected a complete .tflite model",
+                    "copy the file again, or rebuild it",
+                ) from None
+        self._inputs = self.interpreter.get_input_details()
+        self._outputs = self.interpreter.get_output_details()
+        self.inputs = tuple(_spec(detail) for detail in self._inputs)
+        self.outputs = tuple(_spec(detail) for detail in self._outputs)
+
+    def input_view(self, index: int = 0) -> npt.NDArray[Any]:
+        """The memory of an input tensor. Drop it before :meth:`invoke`."""
+        view: npt.NDArray[Any] = self.interpreter.tensor(self._inputs[index]["index"])()
+        return view
+
+    def invoke(self) -> None:
+        """Runs the network once on what the input tensors hold."""
+        self.interpreter.invoke()
+
+    def output_view(self, index: int) -> npt.NDArray[Any]:
+        """The memory of an output tensor, valid until the next :meth:`invoke`. Drop it before that."""
+        view: npt.NDArray[Any] = self.interpreter.tensor(self._outputs[index]["index"])()
+        return view
+
+
+def _check_sizes(interpreter: Any, path: Path) -> None:
+    """Adds up what the tensors would take before anything is allocated; a damaged shape can ask for terabytes."""
+    for detail in interpreter.get_tensor_details():
+        count = math.prod(int(size) for size in detail["shape"]) if len(detail["shape"]) else 1
+        if count * np.dtype(detail["dtype"]).itemsize > _MAX_TENSOR_BYTES or min(detail["shape"], default=1) < 0:
+            raise InputError(
+                f"{path} has a tensor '{detail['name']}' of shape {tuple(map(int, detail['shape']))}",
+                "expected at most 1 GiB per tensor",
+                "rebuild the model",
+            )
+
+
+def _spec(detail: dict[str, Any]) -> TensorSpec:
+    scale, zero_point = detail["quantization"]
+    shape = tuple(int(size) for size in detail["shape"])
+    return TensorSpec(detail["name"], shape, np.dtype(detail["dtype"]), float(scale), int(zero_point))

@@ -1,0 +1,68 @@
+"""The model file: a standard ``.tflite`` with ``card.json`` and ``labels.txt`` in a zip archive at its end.
+
+TensorFlow Lite reads a file from the front and a zip reader from the back, so both live in one file
+(https://www.tensorflow.org/lite/models/metadata#model_with_metadata_format). The device needs only ``zipfile``.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from runtime.card import CARD_FILE, ModelCard
+from runtime.errors import InputError
+from runtime.files import check_file
+
+_IDENTIFIER = b"TFL3"
+_MAX_CARD_BYTES = 16 << 20
+_REBUILD = "check the path, or rebuild the model with python -m convert"
+
+
+def check_model_file(path: Path) -> Path:
+    """Refuses a file that cannot be a ``.tflite`` model, before an interpreter sees it.
+
+    Raises:
+        InputError: Missing, empty, or without the ``TFL3`` identifier.
+    """
+    check_file(path, "a .tflite model", _REBUILD)
+    with path.open("rb") as stream:
+        head = stream.read(8)
+    if head[4:8] != _IDENTIFIER:
+        raise InputError(f"{path} is not a TensorFlow Lite file", "expected 'TFL3' at byte 4", _REBUILD)
+    return path
+
+
+def read_card(path: Path) -> ModelCard | None:
+    """The card inside a model file, or ``None`` when the file has none.
+
+    Raises:
+        InputError: Not a model file, or a card that is too large, damaged or of another schema version.
+    """
+    check_model_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = archive.getinfo(CARD_FILE).file_size
+            if size > _MAX_CARD_BYTES:
+                raise InputError(f"{path} holds a {CARD_FILE} of {size} bytes", "expected at most 16 MiB", _REBUILD)
+            text = archive.read(CARD_FILE)
+    except (zipfile.BadZipFile, KeyError):
+        return None
+    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{CARD_FILE} in {path} cannot be read ({error})", "", _REBUILD) from None
+    return ModelCard.from_json(text, f"{path} {CARD_FILE}")
+
+
+def require_card(path: Path) -> ModelCard:
+    """The card inside a model file.
+
+    Raises:
+        InputError: As :func:`read_card`, and when there is no card.
+    """
+    card = read_card(path)
+    if card is None:
+        raise InputError(
+            f"{path} has no {CARD_FILE} (it comes from another tool, or its end is cut off)",
+            "expected a model file made by python -m convert",
+            "convert the network it was made from, or rebuild it",
+        )
+    return card

@@ -1,0 +1,127 @@
+"""Which ops of a model XNNPACK runs, and why not the others.
+
+The interpreter does not say. It keeps every original node and adds one DELEGATE node per partition, so the truth is
+found by walking back from the outputs: what is reached as itself is run by the built-in kernels, everything else lies
+inside a partition.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from runtime.engine import Engine
+from runtime.errors import RunError
+
+_DELEGATE = "DELEGATE"
+
+# Ops without an int8 kernel in XNNPACK, and what to use instead (measured with litert 2.3.0; the tests rebuild each).
+_NO_KERNEL = {
+    "HARD_SWISH": "XNNPACK has no int8 HARD_SWISH; use ReLU6 or SiLU",
+    "SOFTMAX": "XNNPACK has no int8 SOFTMAX; leave it to the decoder",
+    "AVERAGE_POOL_2D": "XNNPACK has no int8 AVERAGE_POOL_2D; use a mean over the whole map or a strided convolution",
+    "RESIZE_NEAREST_NEIGHBOR": "XNNPACK has no RESIZE_NEAREST_NEIGHBOR; use concatenation and DEPTH_TO_SPACE",
+    "TILE": "XNNPACK has no TILE; nearest upsampling is better built from concatenation and DEPTH_TO_SPACE",
+    "MAXIMUM": "XNNPACK has no int8 MAXIMUM; write a leaky ReLU as the LeakyReLU layer",
+    "MINIMUM": "XNNPACK has no int8 MINIMUM; write a clipped ReLU as the ReLU6 layer",
+    "PRELU": "XNNPACK has no int8 PRELU; use a LeakyReLU with one slope",
+    "MIRROR_PAD": "XNNPACK has no MIRROR_PAD; pad with zeros",
+    "EXP": "XNNPACK has no int8 EXP",
+    "LOG": "XNNPACK has no int8 LOG; replace mish by leaky ReLU and retrain",
+    "TFLite_Detection_PostProcess": "box decoding inside the graph is a custom op; export raw heads",
+}
+_MAX_CONCATENATION = 5
+
+
+@dataclass(frozen=True)
+class OpInfo:
+    """One op of the file.
+
+    Attributes:
+        index: Position in the graph.
+        name: TensorFlow Lite's name, such as ``CONV_2D``.
+        delegated: Whether XNNPACK runs it.
+        reason: Why not; empty for delegated ops.
+    """
+
+    index: int
+    name: str
+    delegated: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class OpList:
+    """All ops of a model and the number of partitions XNNPACK made of those it took (fewer is better)."""
+
+    ops: tuple[OpInfo, ...]
+    partitions: int
+
+    @property
+    def delegated(self) -> int:
+        """How many ops XNNPACK runs."""
+        return sum(op.delegated for op in self.ops)
+
+
+def list_ops(engine: Engine) -> OpList:
+    """Lists a model's ops.
+
+    Raises:
+        RunError: The installed interpreter does not expose its nodes.
+    """
+    interpreter = engine.interpreter
+    if not hasattr(interpreter, "_get_ops_details"):
+        raise RunError(
+            f"{engine.provider} does not list its ops", "expected ai-edge-litert", "pip install ai-edge-litert"
+        )
+    nodes: list[dict[str, Any]] = interpreter._get_ops_details()
+    outputs = [detail["index"] for detail in interpreter.get_output_details()]
+    executed = _executed(nodes, outputs)
+    partitions = sum(node["op_name"] == _DELEGATE for node in executed)
+    built_in = {node["index"] for node in executed if node["op_name"] != _DELEGATE}
+    ops = []
+    for node in nodes:
+        if node["op_name"] == _DELEGATE:
+            continue
+        left_out = node["index"] in built_in
+        reason = _reason(interpreter, node, partitions) if left_out else ""
+        ops.append(OpInfo(node["index"], node["op_name"], not left_out, reason))
+    return OpList(tuple(ops), partitions)
+
+
+def _executed(nodes: list[dict[str, Any]], outputs: list[int]) -> list[dict[str, Any]]:
+    """The nodes that really run: a DELEGATE node, listed last, takes its outputs over from the ops it replaced."""
+    producer = {int(tensor): node for node in nodes for tensor in node["outputs"]}
+    queue, seen, executed = deque(outputs), set(), []
+    while queue:
+        node = producer.get(int(queue.popleft()))
+        if node is None or node["index"] in seen:
+            continue
+        seen.add(node["index"])
+        executed.append(node)
+        queue.extend(tensor for tensor in node["inputs"] if tensor >= 0)
+    return executed
+
+
+def _reason(interpreter: Any, node: dict[str, Any], partitions: int) -> str:
+    name = node["op_name"]
+    inputs = [int(tensor) for tensor in node["inputs"] if tensor >= 0]
+    if partitions == 0:
+        return "XNNPACK took nothing: this interpreter runs without it or the model has no op for it"
+    if name == "CONCATENATION" and len(inputs) > _MAX_CONCATENATION:
+        return f"joins {len(inputs)} tensors; XNNPACK takes at most {_MAX_CONCATENATION}: join in steps"
+    if name == "STRIDED_SLICE" and len(inputs) == 4 and np.any(interpreter.get_tensor(inputs[3]) != 1):
+        return "XNNPACK slices with step 1 only; use SPACE_TO_DEPTH or a strided convolution"
+    types = {np.dtype(kind) for kind in [*node["operand_types"][:1], *node["result_types"][:1]] if kind is not None}
+    odd = sorted(str(kind) for kind in types if kind not in (np.int8, np.uint8, np.float32))
+    if odd:
+        return f"works on {odd[0]}, which XNNPACK does not compute with"
+    details = [interpreter._get_tensor_details(tensor, 0) for tensor in [*inputs, *map(int, node["outputs"])]]
+    if any((detail["shape_signature"] < 0).any() for detail in details):
+        return "its shape is not fixed; convert with a fixed batch dimension"
+    if name in ("QUANTIZE", "DEQUANTIZE"):
+        return "changes the number format at the border of the delegated part"
+    return _NO_KERNEL.get(name, "XNNPACK does not take this op in this form")

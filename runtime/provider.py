@@ -1,0 +1,91 @@
+"""The one place that knows which TensorFlow Lite interpreter is installed.
+
+Order: ``ai-edge-litert`` (64-bit boards and workstations), ``tflite-runtime`` (32-bit boards), ``tensorflow``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from runtime.errors import RunError
+
+# Module that holds Interpreter, and the distribution its version comes from.
+_PROVIDERS = (
+    ("litert", "ai_edge_litert.interpreter", "ai-edge-litert"),
+    ("tflite_runtime", "tflite_runtime.interpreter", "tflite-runtime"),
+    ("tensorflow", "tensorflow.lite", "tensorflow"),
+)
+
+
+@dataclass(frozen=True)
+class Provider:
+    """An installed interpreter.
+
+    Attributes:
+        name: ``litert``, ``tflite_runtime`` or ``tensorflow``.
+        version: Version of its distribution.
+        interpreter: The ``Interpreter`` class.
+    """
+
+    name: str
+    version: str
+    interpreter: Any
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+@cache
+def provider() -> Provider:
+    """The first provider that imports.
+
+    Raises:
+        RunError: None is installed, with the reason each one failed.
+    """
+    reasons = []
+    for name, module, distribution in _PROVIDERS:
+        try:
+            interpreter = importlib.import_module(module).Interpreter
+            return Provider(name, importlib.metadata.version(distribution), interpreter)
+        except (ImportError, AttributeError, SystemError, importlib.metadata.PackageNotFoundError) as error:
+            reasons.append(f"{distribution}: {error}")
+    raise RunError(
+        f"no TensorFlow Lite interpreter ({'; '.join(reasons)})",
+        "expected ai-edge-litert, tflite-runtime or tensorflow",
+        "pip install 'edgewren[device]'",
+    )
+
+
+@contextlib.contextmanager
+def quiet_native_log() -> Iterator[list[str]]:
+    """Holds back what native code writes to stderr, and hands over the lines that are not mere notices.
+
+    litert prints an ``INFO:`` line for every interpreter that no variable silences; it would stand between a user and
+    the one error line that matters. Lines that are warnings or errors are collected, not lost.
+    """
+    lines: list[str] = []
+    try:
+        saved = os.dup(2)
+    except OSError:
+        yield lines
+        return
+    with tempfile.TemporaryFile() as buffer:
+        sys.stderr.flush()
+        os.dup2(buffer.fileno(), 2)
+        try:
+            yield lines
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            buffer.seek(0)
+            text = buffer.read(1 << 16).decode("utf-8", "replace")
+            lines += [line for line in text.splitlines() if line.strip() and not line.startswith("INFO:")]

@@ -1,0 +1,56 @@
+"""Where results go: files of several kinds, chosen by name. ``apps`` adds the ones that need a screen or a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from runtime.detections import Detections
+from runtime.errors import InputError
+from runtime.frame import Frame
+from runtime.grammar import OUTPUTS
+from runtime.sinks.json_lines import JsonSink
+from runtime.sinks.pictures import FolderSink, PictureSink
+from runtime.sinks.video import VIDEO_SUFFIXES, VideoSink
+from runtime.sources import Source
+from runtime.sources.images import IMAGE_SUFFIXES
+
+
+class Sink(Protocol):
+    """Something that takes results."""
+
+    def write(self, frame: Frame, found: Detections) -> None:
+        """Takes one frame and what was found in it."""
+
+    def close(self) -> None:
+        """Finishes: after this every file is complete and in place."""
+
+
+def open_sink(uri: str, labels: tuple[str, ...], source: Source) -> Sink:
+    """Opens what a name stands for, and fails now rather than after the work.
+
+    Args:
+        uri: ``json://-``, ``json://FILE``, ``FILE.mp4``, ``FILE.jpg`` or a folder.
+        labels: Class names by class index.
+        source: Where the frames come from; gives a video its frame rate.
+
+    Raises:
+        InputError: An unknown kind of name, or a place that cannot be written.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if separator and scheme != "json":
+        raise InputError(f"{uri} is not an output this version knows", f"expected {OUTPUTS}")
+    if separator:
+        return JsonSink(rest, labels)
+    path = Path(uri)
+    suffix = path.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        return VideoSink(path, labels, source.fps, source.live)
+    if suffix in IMAGE_SUFFIXES:
+        return PictureSink(path, labels)
+    if suffix and not path.is_dir():
+        raise InputError(f"{uri} ends in {suffix}", f"expected {OUTPUTS}", "choose another output")
+    return FolderSink(path, labels)
+
+
+__all__ = ["Sink", "open_sink"]

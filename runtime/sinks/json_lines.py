@@ -1,0 +1,53 @@
+"""One JSON object per line and frame."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from runtime.detections import Detections
+from runtime.errors import InputError
+from runtime.files import check_writable
+from runtime.frame import Frame
+
+
+class JsonSink:
+    """Writes JSON lines.
+
+    Lines are flushed one by one: they are a stream for a program to follow, so unlike the other outputs the file
+    grows in place.
+
+    Args:
+        target: ``-`` for standard output, else a path.
+        labels: Class names by class index.
+
+    Raises:
+        InputError: The path cannot be written.
+    """
+
+    def __init__(self, target: str, labels: tuple[str, ...]) -> None:
+        if not target:
+            raise InputError("json:// names no file", "expected json://- or json://FILE")
+        self._labels = labels
+        self._file: TextIO | None = None
+        if target != "-":
+            self._file = check_writable(Path(target)).open("w", encoding="utf-8")
+
+    def write(self, frame: Frame, found: Detections) -> None:
+        """Writes one line."""
+        stream = self._file or sys.stdout
+        line = json.dumps(found.to_dict(frame, self._labels), ensure_ascii=False)
+        try:
+            print(line, file=stream, flush=True)
+        except BrokenPipeError:
+            # The reader (head, a closed pager) has gone: that is an end, not an error.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise KeyboardInterrupt from None
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file:
+            self._file.close()
