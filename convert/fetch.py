@@ -130,8 +130,13 @@ def _receive(url: str, start: int, partial: Path) -> Iterator[bytes]:
     with response:
         if start and response.status != http.client.PARTIAL_CONTENT:
             partial.unlink()
+        left = response.length
         while chunk := response.read(_CHUNK):
+            left = None if left is None else left - len(chunk)
             yield chunk
+        # A connection that closes early looks like the end of the file to read().
+        if left:
+            raise ConnectionError(f"the connection closed {left} bytes early")
 
 
 def _is_right(path: Path, sha256: str) -> bool:

@@ -10,6 +10,7 @@ Names are imported when first used: a program that only reads a card should not 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from runtime.frame import Frame
     from runtime.pipeline import Pipeline
     from runtime.sources import open_source
+
+# OpenCV and FFmpeg print a line for every damaged packet or picture; here each failure is one error line of our own.
+# Read once, when OpenCV is first imported, so this has to come before.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 _HOMES = {
     "BudgetError": "runtime.errors",

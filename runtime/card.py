@@ -174,6 +174,14 @@ class Delegation:
 
 
 @dataclass(frozen=True)
+class Network:
+    """The bytes in front of the archive, so that damage is found before an interpreter trips over it."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """All of it. See the module docstring and ``docs/model-file.md``."""
 
@@ -190,6 +198,7 @@ class ModelCard:
     accuracy: tuple[Accuracy, ...] = ()
     delegation: Delegation | None = None
     macs: int | None = None
+    network: Network | None = None
     build: str = ""
     tools: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION

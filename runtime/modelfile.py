@@ -6,10 +6,11 @@ TensorFlow Lite reads a file from the front and a zip reader from the back, so b
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from pathlib import Path
 
-from runtime.card import CARD_FILE, ModelCard
+from runtime.card import CARD_FILE, ModelCard, Network
 from runtime.errors import InputError
 from runtime.files import check_file
 
@@ -36,20 +37,42 @@ def read_card(path: Path) -> ModelCard | None:
     """The card inside a model file, or ``None`` when the file has none.
 
     Raises:
-        InputError: Not a model file, or a card that is too large, damaged or of another schema version.
+        InputError: Not a model file, a card that is too large, damaged or of another schema version, or a network
+            that is not the one the card was written for.
     """
     check_model_file(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = archive.getinfo(CARD_FILE).file_size
-            if size > _MAX_CARD_BYTES:
-                raise InputError(f"{path} holds a {CARD_FILE} of {size} bytes", "expected at most 16 MiB", _REBUILD)
-            text = archive.read(CARD_FILE)
-    except (zipfile.BadZipFile, KeyError):
+    text = _read_member(path)
+    if text is None:
         return None
-    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{CARD_FILE} in {path} cannot be read ({error})", "", _REBUILD) from None
-    return ModelCard.from_json(text, f"{path} {CARD_FILE}")
+    card = ModelCard.from_json(text, f"{path} {CARD_FILE}")
+    if card.network is not None:
+        _check_network(path, card.network)
+    return card
+
+
+def _read_member(path: Path) -> bytes | None:
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return None
+    with archive:
+        try:
+            size = archive.getinfo(CARD_FILE).file_size
+        except KeyError:
+            return None
+        if size > _MAX_CARD_BYTES:
+            raise InputError(f"{path} holds a {CARD_FILE} of {size} bytes", "expected at most 16 MiB", _REBUILD)
+        try:
+            return archive.read(CARD_FILE)
+        except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+            raise InputError(f"{CARD_FILE} in {path} cannot be read ({error})", "", _REBUILD) from None
+
+
+def _check_network(path: Path, network: Network) -> None:
+    with path.open("rb") as stream:
+        data = stream.read(network.bytes) if 0 < network.bytes <= path.stat().st_size else b""
+    if hashlib.sha256(data).hexdigest() != network.sha256:
+        raise InputError(f"{path} is damaged", "expected the network its card was written for", _REBUILD)
 
 
 def require_card(path: Path) -> ModelCard:

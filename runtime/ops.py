@@ -27,6 +27,7 @@ _NO_KERNEL = {
     "TILE": "XNNPACK has no TILE; nearest upsampling is better built from concatenation and DEPTH_TO_SPACE",
     "MAXIMUM": "XNNPACK has no int8 MAXIMUM; write a leaky ReLU as the LeakyReLU layer",
     "MINIMUM": "XNNPACK has no int8 MINIMUM; write a clipped ReLU as the ReLU6 layer",
+    "RELU": "XNNPACK takes an int8 RELU only fused into the convolution or addition before it",
     "PRELU": "XNNPACK has no int8 PRELU; use a LeakyReLU with one slope",
     "MIRROR_PAD": "XNNPACK has no MIRROR_PAD; pad with zeros",
     "EXP": "XNNPACK has no int8 EXP",

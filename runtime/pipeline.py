@@ -73,7 +73,14 @@ class Slot(Generic[T]):
 
 @dataclass(frozen=True)
 class Result:
-    """One frame with what was found in it, ``time.monotonic()`` seconds when it was ready, and frames dropped so far."""
+    """One frame and what was found in it.
+
+    Attributes:
+        frame: The picture.
+        found: The objects in it.
+        ready: ``time.monotonic()`` seconds when they were found.
+        dropped: Frames left out so far.
+    """
 
     frame: Frame
     found: Detections

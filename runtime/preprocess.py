@@ -76,6 +76,9 @@ class Preprocessor:
         spec: The card's input.
         tensor: The tensor to fill: ``(1, height, width, 3)``, int8, uint8, int16, float16 or float32.
 
+    Attributes:
+        table: See :func:`pixel_table`.
+
     Raises:
         InputError: The tensor does not have the shape or a type the card promises.
     """
@@ -89,11 +92,11 @@ class Preprocessor:
                 "rebuild the model",
             )
         self.spec = spec
-        self._table = pixel_table(spec, tensor)
+        self.table = pixel_table(spec, tensor)
         self._resized = np.full((spec.height, spec.width, 3), spec.pad_value, np.uint8)
         self._ordered = np.empty_like(self._resized)
-        self._flip_sign = tensor.dtype == np.int8 and bool(np.all(self._table == np.arange(-128, 128)[None, :, None]))
-        self._keep = tensor.dtype == np.uint8 and bool(np.all(self._table == np.arange(256)[None, :, None]))
+        self._flip_sign = tensor.dtype == np.int8 and bool(np.all(self.table == np.arange(-128, 128)[None, :, None]))
+        self._keep = tensor.dtype == np.uint8 and bool(np.all(self.table == np.arange(256)[None, :, None]))
         self._last_size = (0, 0)
         self._placement = place(spec, spec.width, spec.height)
         self._inner = self._resized
@@ -125,9 +128,9 @@ class Preprocessor:
             return self._placement
         source = cv2.cvtColor(self._resized, cv2.COLOR_BGR2RGB, dst=self._ordered) if swap else self._resized
         if target.dtype == np.float16:  # OpenCV's LUT has no half floats.
-            np.copyto(target, cv2.LUT(source, self._table.astype(np.float32)), casting="same_kind")
+            np.copyto(target, cv2.LUT(source, self.table.astype(np.float32)), casting="same_kind")
         else:
-            cv2.LUT(source, self._table, dst=target)
+            cv2.LUT(source, self.table, dst=target)
         return self._placement
 
     def _set_size(self, width: int, height: int) -> None:

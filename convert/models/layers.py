@@ -84,8 +84,14 @@ class EdgePadding(keras.layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable("edgewren")
 class Mish(keras.layers.Layer):  # type: ignore[misc]
-    """``x * tanh(softplus(x))`` (Misra, arXiv:1908.08681)."""
+    """``x * tanh(softplus(x))`` (Misra, arXiv:1908.08681).
+
+    Softplus is written as ``relu(x) + log(1 + exp(-|x|))``: every tensor on the way stays small, while the usual
+    ``log(1 + exp(x))`` would put numbers from 0 to thousands on one int8 scale.
+    """
 
     def call(self, inputs: Any) -> Any:
         """The activation."""
-        return inputs * ops.tanh(ops.softplus(inputs))
+        positive = ops.relu(inputs)
+        softplus = positive + ops.log(1 + ops.exp(inputs - 2 * positive))
+        return inputs * ops.tanh(softplus)

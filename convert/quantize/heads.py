@@ -54,7 +54,7 @@ def split_heads(source: SourceModel) -> SplitModel:
             channels = anchor_channels(tensor.shape[-1], len(head.anchors), part)
             outputs.append(_slice_convolution(convolution, channels, name))
             bindings.append(OutputBinding(name, kind, index))
-    return SplitModel(keras.Model(source.model.inputs, outputs, name="split"), tuple(bindings))
+    return SplitModel(keras.Model(source.model.input, outputs, name="split"), tuple(bindings))
 
 
 def anchor_channels(total: int, anchors: int, part: slice) -> npt.NDArray[np.int64]:

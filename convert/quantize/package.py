@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import io
 import zipfile
 from collections.abc import Mapping
@@ -11,7 +13,7 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from convert.quantize.metadata import LABELS_FILE, metadata_buffer
-from runtime.card import CARD_FILE, ModelCard
+from runtime.card import CARD_FILE, ModelCard, Network
 
 _IDENTIFIER = b"TFL3"
 _METADATA_NAME = b"TFLITE_METADATA"
@@ -51,7 +53,7 @@ def rename_tensors(data: bytes, names: Mapping[str, str]) -> bytes:
             name = names[entry.name.decode()].encode()
             model.subgraphs[signature.subgraphIndex].tensors[entry.tensorIndex].name = name
             entry.name = name
-    return _serialise(model)
+    return serialise(model)
 
 
 def pack(data: bytes, card: ModelCard) -> bytes:
@@ -59,7 +61,7 @@ def pack(data: bytes, card: ModelCard) -> bytes:
 
     Args:
         data: What :func:`rename_tensors` returned.
-        card: The complete card.
+        card: The card; ``network`` is filled in here.
     """
     model = read_flatbuffer(data)
     subgraph = model.subgraphs[0]
@@ -74,7 +76,9 @@ def pack(data: bytes, card: ModelCard) -> bytes:
     entries.append(_metadata_entry(len(model.buffers) - 1))
     model.metadata = entries
 
-    stream = io.BytesIO(_serialise(model))
+    network = serialise(model)
+    card = dataclasses.replace(card, network=Network(len(network), hashlib.sha256(network).hexdigest()))
+    stream = io.BytesIO(network)
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo(LABELS_FILE, _EPOCH), "\n".join(card.labels.names) + "\n")
         archive.writestr(zipfile.ZipInfo(CARD_FILE, _EPOCH), card.to_json())
@@ -94,7 +98,8 @@ def _metadata_entry(buffer: int) -> Any:
     return entry
 
 
-def _serialise(model: Any) -> bytes:
+def serialise(model: Any) -> bytes:
+    """The file of an object tree (``ModelT``)."""
     builder = _AlignedBuilder(1 << 20)
     builder.Finish(model.Pack(builder), _IDENTIFIER)
     return bytes(builder.Output())

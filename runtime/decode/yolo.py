@@ -124,8 +124,7 @@ class _Head:
 
 def _half_size(t: Floats) -> Floats:
     """Half the side of a box in units of its anchor."""
-    half: Floats = np.exp(np.minimum(t, _MAX_LOG_SIZE)) / np.float32(2)
-    return half
+    return np.asarray(np.exp(np.minimum(t, _MAX_LOG_SIZE)) / 2, np.float32)
 
 
 def _bind(card: ModelCard, index: int, outputs: tuple[TensorSpec, ...], rows: int, columns: int) -> dict[Kind, int]:

@@ -15,9 +15,6 @@ from runtime.files import check_file
 from runtime.frame import Frame
 from runtime.provider import quiet_native_log
 
-# FFmpeg would print every damaged packet to stderr. Read once, when OpenCV first opens a video.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-
 _STREAM_TIMEOUT_MS = 10_000
 
 

@@ -1,7 +1,8 @@
-"""Raw YOLO heads by OpenCV 4.12's own Darknet reader; run by the oracle environment's Python, not by ours.
+"""Outputs of OpenCV 4.12's own Darknet reader; run by the oracle environment's Python, not by ours.
 
 Usage: opencv_darknet.py CFG WEIGHTS INPUT.npy OUT.npz
-INPUT is float32 ``(1, 3, height, width)``; OUT holds ``head_0``, ``head_1``, ... as ``(height, width, channels)``.
+INPUT is float32 ``(1, 3, height, width)``. OUT holds ``head_0``, ``head_1``, ... as ``(height, width, channels)``: the
+raw tensors that enter the YOLO layers, or the last layer's output where there is no YOLO layer.
 """
 
 import sys
@@ -15,17 +16,14 @@ def main(cfg: str, weights: str, source: str, target: str) -> None:
     # Fusion would be faster but folds layers away whose outputs are wanted here.
     net.enableFusion(False)
     net.enableWinograd(False)
+    net.setInput(np.load(source))
     names = net.getLayerNames()
+    # The reader puts "permute_N" between a head convolution and its YOLO layer, which gives NHWC order.
     heads = [names[i - 1] for i, name in enumerate(names) if name.startswith("yolo_")]
-    # The reader puts "permute_N" between the head convolution and the region layer, which gives NHWC order.
     if not all(name.startswith("permute_") for name in heads):
         raise SystemExit(f"unexpected layers before the YOLO layers: {heads}")
-    net.setInput(np.load(source))
-    outputs = net.forward(heads)
-    arrays = {}
-    for index, output in enumerate(outputs):
-        arrays[f"head_{index}"] = np.asarray(output)[0]
-    np.savez(target, **arrays)
+    outputs = net.forward(heads) if heads else [net.forward(names[-1]).transpose(0, 2, 3, 1)]
+    np.savez(target, **{f"head_{index}": np.asarray(output)[0] for index, output in enumerate(outputs)})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,106 @@
+# Edgewren: `make` sets up, builds the default model and runs it; `make help` lists the rest.
+
+RECIPE  := yolo-fastest-1.1
+MODEL   ?= $(RECIPE)
+MODELS  ?= $(patsubst convert/recipes/%.toml,%,$(wildcard convert/recipes/*.toml))
+SOURCE  ?=
+OUTPUT  ?=
+DATA    ?=
+MIRROR  ?=
+THREADS ?= 1,2,4
+VENV    := .venv
+PY      := $(VENV)/bin/python
+ORACLE  := .venv-oracle
+
+# A model is named by its recipe or by a path.
+MODEL_FILE := $(if $(filter %.tflite,$(MODEL)),$(MODEL),build/models/$(MODEL).tflite)
+MIRROR_FLAG := $(if $(MIRROR),--mirror "$(MIRROR)")
+# Files become an annotated video, everything else is watched.
+LIVE_OUTPUT := $(if $(OUTPUT),$(OUTPUT),$(if $(wildcard $(SOURCE)),build/demo.mp4,http://127.0.0.1:8080))
+
+.PHONY: all help setup setup-dev models live eval bench test lint format clean distclean
+.DEFAULT_GOAL := all
+
+all: setup ## set up, build the default model, run it on SOURCE=video|camera|folder
+	@$(PY) -m convert build $(RECIPE) $(MIRROR_FLAG)
+ifneq ($(SOURCE),)
+	@$(PY) -m apps.live build/models/$(RECIPE).tflite "$(SOURCE)" "$(LIVE_OUTPUT)"
+else
+	@echo "Next: make live SOURCE=0             watch a camera in the browser"
+	@echo "      make live SOURCE=video.mp4     detect in a video, result in build/demo.mp4"
+	@echo "      $(PY) -m runtime detect build/models/$(RECIPE).tflite IMAGE --output build/out"
+endif
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@echo "  variables: MODEL=$(MODEL) SOURCE= OUTPUT= DATA= MIRROR=dir (looked in before downloading)"
+
+models: setup ## build recipes (MODELS="a b"; all by default)
+	@failed=0; for name in $(MODELS); do $(PY) -m convert build $$name $(MIRROR_FLAG) || failed=2; done; exit $$failed
+
+live: setup ## live detections: MODEL= SOURCE=0|video|folder|rtsp://.. OUTPUT=http://..|file.mp4
+	@$(PY) -m apps.live "$(MODEL_FILE)" "$(or $(SOURCE),0)" "$(LIVE_OUTPUT)"
+
+eval: setup ## accuracy of MODEL= on annotated images DATA=dir, beside the float network it was made from
+ifeq ($(DATA),)
+	$(error DATA is empty; expected a folder of annotated images; type make eval DATA=dir)
+endif
+	@$(PY) -m convert evaluate "$(MODEL_FILE)" --data "$(DATA)" \
+	  $(addprefix --reference ,$(wildcard build/sources/$(basename $(notdir $(MODEL_FILE)))/*.cfg))
+
+bench: setup ## milliseconds per frame of MODEL= on this machine
+	@$(PY) -m runtime bench "$(MODEL_FILE)" --threads $(THREADS)
+
+test: setup-dev $(ORACLE)/.ready ## the whole test suite, set-up included
+	@$(PY) -m pytest
+
+lint: setup-dev ## ruff and mypy
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+
+format: setup-dev ## rewrite the code in the project's style
+	@$(PY) -m ruff check --fix-only --quiet . && $(PY) -m ruff format .
+
+clean: ## remove what was built
+	rm -rf build
+
+distclean: clean ## remove the environments too
+	rm -rf $(VENV) $(ORACLE) *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+setup: $(VENV)/.ready-convert
+setup-dev: $(VENV)/.ready-dev
+
+$(VENV)/.ready-%: pyproject.toml
+	@$(find_python); $(make_venv)
+	@echo "setting up: installing edgewren[$*] into $(VENV) (about 2.7 GB, one to five minutes; log in $(VENV)/setup.log)"
+	@$(PY) -m pip install --disable-pip-version-check -e '.[$*]' > $(VENV)/setup.log 2>&1 || { \
+	  grep -E '^ERROR' $(VENV)/setup.log | head -1 >&2; \
+	  echo "error: the Python packages could not be installed; expected access to the Python package index;" \
+	       "look into $(VENV)/setup.log and type make again" >&2; exit 2; }
+	@touch $@
+
+# OpenCV 4.12 still reads Darknet files and so checks our importer; it cannot share an environment with OpenCV 5.
+# MediaPipe's schema checks our metadata. Tests only: without it those tests are skipped and say so.
+$(ORACLE)/.ready: tests/oracles/requirements.txt
+	@echo "setting up: the test oracles in $(ORACLE)"
+	@$(find_python); $(if $(wildcard $(ORACLE)/bin/python),:,"$$python" -m venv $(ORACLE))
+	@$(ORACLE)/bin/python -m pip install --disable-pip-version-check --no-deps -r $< > $(ORACLE)/setup.log 2>&1 \
+	  && touch $@ || echo "the test oracles could not be installed; see $(ORACLE)/setup.log" >&2
+
+# TensorFlow has wheels for Python 3.11 to 3.13.
+define find_python
+python=; for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+  if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then \
+    python="$$candidate"; break; fi; done; \
+if [ -z "$$python" ]; then \
+  echo "error: no Python 3.11, 3.12 or 3.13 found; expected one as python3; sudo apt install python3 python3-venv," \
+       "or type make PYTHON=/path/to/python3.12" >&2; exit 2; fi
+endef
+
+define make_venv
+if [ ! -x $(PY) ]; then \
+  if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then \
+    echo "error: $$python cannot make environments; expected Debian's package python3-venv;" \
+         "sudo apt install python3-venv" >&2; exit 2; fi; \
+  echo "setting up: making $(VENV) with $$("$$python" --version)"; \
+  "$$python" -m venv $(VENV) || exit 2; fi
+endef

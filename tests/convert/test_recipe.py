@@ -1,0 +1,102 @@
+"""Recipes."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convert.recipe import FOLDER, load_recipe, recipe_names
+from runtime.errors import InputError
+
+FILE = {"path": "net/a.cfg", "url": "http://127.0.0.1:9/a.cfg", "sha256": "0" * 64, "bytes": 10}
+
+
+def write_recipe(folder: Path, **changes: Any) -> Path:
+    """A complete recipe with some fields changed; ``None`` removes one."""
+    data: dict[str, Any] = {
+        "name": "made",
+        "title": "Made for a test",
+        "task": "detect",
+        "licence": "MIT",
+        "homepage": "https://example.org",
+        "source": {"format": "darknet", "model": FILE, "weights": FILE, "labels": FILE},
+        "calibration": {"path": "set/images", "url": "http://127.0.0.1:9", "manifest": "pins.sha256"},
+    }
+    data = {key: value for key, value in (data | changes).items() if value is not None}
+    path = folder / "made.toml"
+    path.write_text("\n".join(toml(data)))
+    return path
+
+
+def toml(data: dict[str, Any], prefix: str = "") -> list[str]:
+    """Enough TOML for a test."""
+    lines = [f"{key} = {value!r}".replace("True", "true") for key, value in data.items() if not isinstance(value, dict)]
+    for key, value in data.items():
+        if isinstance(value, dict):
+            lines += [f"[{prefix}{key}]", *toml(value, f"{prefix}{key}.")]
+    return lines
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipe_is_complete(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    for file in (recipe.source.model, recipe.source.weights, recipe.source.labels):
+        assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
+        # A branch would move under the pin.
+        assert re.match(r"https://raw\.githubusercontent\.com/[^/]+/[^/]+/[0-9a-f]{40}/", file.url)
+        assert file.bytes > 0
+    assert len(recipe.manifest()) >= 100
+    assert recipe.licence
+
+
+def test_defaults(tmp_path: Path) -> None:
+    recipe = load_recipe(str(write_recipe(tmp_path)))
+    assert (recipe.input.resize, recipe.evaluation, recipe.thresholds.score) == ("stretch", None, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": None}, r"has no field 'name'"),
+        ({"task": "dance"}, r"task is 'dance'; expected one of detect"),
+        ({"colour": "red"}, r"colour is not a known field"),
+        ({"source": {"format": "caffe"}}, r"source\.format is 'caffe'; expected one of darknet"),
+        ({"calibration": {"path": 3}}, r"calibration\.path is 3; expected a text"),
+        ({"input": {"resize": "crop"}}, r"input\.resize is 'crop'"),
+    ],
+)
+def test_wrong_recipe(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        load_recipe(str(write_recipe(tmp_path, **changes)))
+
+
+def test_not_a_recipe(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no recipe 'nothing'; expected one of yolo"):
+        load_recipe("nothing")
+    with pytest.raises(InputError, match="no such file"):
+        load_recipe(str(tmp_path / "missing.toml"))
+    (tmp_path / "broken.toml").write_text("name = ")
+    with pytest.raises(InputError, match="is not TOML"):
+        load_recipe(str(tmp_path / "broken.toml"))
+
+
+@pytest.mark.parametrize("line", ["abc  a.jpg", "0" * 64 + "  ../a.jpg", "0" * 64 + "  .hidden", "0" * 64])
+def test_wrong_manifest(line: str, tmp_path: Path) -> None:
+    recipe = load_recipe(str(write_recipe(tmp_path)))
+    (tmp_path / "pins.sha256").write_text(line + "\n")
+    with pytest.raises(InputError, match="line 1"):
+        recipe.manifest()
+
+
+def test_only_recipes_know_model_names() -> None:
+    """Adding a model to the zoo is adding a recipe: no code mentions one by name."""
+    names = [tomllib.loads(path.read_text())["name"] for path in FOLDER.glob("*.toml")]
+    root = FOLDER.parents[1]
+    for path in [*(root / "convert").rglob("*.py"), *(root / "runtime").rglob("*.py"), *(root / "apps").rglob("*.py")]:
+        for name in names:
+            assert name not in re.sub(r'""".*?"""', "", path.read_text(), flags=re.DOTALL), path

@@ -1,0 +1,130 @@
+"""Pictures into tensors, against plain NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runtime.card import Color, InputSpec
+from runtime.engine import TensorSpec
+from runtime.errors import InputError
+from runtime.frame import Frame
+from runtime.preprocess import Preprocessor, pixel_table, place
+from tests.conftest import picture
+
+FORMATS: dict[str, TensorSpec] = {
+    "float32": TensorSpec("x", (1, 24, 32, 3), np.dtype(np.float32)),
+    "float16": TensorSpec("x", (1, 24, 32, 3), np.dtype(np.float16)),
+    "int8 1/255": TensorSpec("x", (1, 24, 32, 3), np.dtype(np.int8), 1 / 255, -128),
+    "int8 0.02": TensorSpec("x", (1, 24, 32, 3), np.dtype(np.int8), 0.02, -20),
+    "uint8 1/255": TensorSpec("x", (1, 24, 32, 3), np.dtype(np.uint8), 1 / 255, 0),
+    "uint8 1/128": TensorSpec("x", (1, 24, 32, 3), np.dtype(np.uint8), 1 / 128, 128),
+    "int16": TensorSpec("x", (1, 24, 32, 3), np.dtype(np.int16), 1 / 32767, 0),
+}
+NORMALISATIONS = {
+    "0..1": ((1 / 255,), (0.0,)),
+    "-1..1": ((1 / 127.5,), (-1.0,)),
+    "0..255": ((1.0,), (0.0,)),
+    "per channel": ((0.017, 0.0175, 0.0174), (-2.1, -2.0, -1.8)),
+}
+
+
+def expected_tensor(spec: InputSpec, tensor: TensorSpec, resized: np.ndarray) -> np.ndarray:
+    """Normalise and quantise by the definition."""
+    real = resized.astype(np.float64) * np.array(spec.scale) + np.array(spec.offset)
+    if not tensor.quantized:
+        return real.astype(tensor.dtype)
+    stored = real / tensor.scale
+    stored = np.floor(np.abs(stored) + 0.5) * np.sign(stored) + tensor.zero_point
+    limits = np.iinfo(tensor.dtype)
+    return np.clip(stored, limits.min, limits.max).astype(tensor.dtype)
+
+
+@pytest.mark.parametrize("color", ["rgb", "bgr"])
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize("name", FORMATS)
+def test_stretched_picture(name: str, normalisation: str, color: Color) -> None:
+    tensor = FORMATS[name]
+    scale, offset = NORMALISATIONS[normalisation]
+    spec = InputSpec("x", 32, 24, color, "stretch", scale, offset)
+    frame = Frame(picture(1, 100, 60), "bgr")
+    view: np.ndarray[Any, Any] = np.zeros(tensor.shape, tensor.dtype)
+    Preprocessor(spec, tensor).write(frame, view)
+    resized = cv2.resize(frame.pixels, (32, 24))
+    ordered = resized[:, :, ::-1] if color == "rgb" else resized
+    np.testing.assert_array_equal(view[0], expected_tensor(spec, tensor, ordered))
+
+
+@pytest.mark.parametrize("frame_color", ["rgb", "bgr"])
+@pytest.mark.parametrize("color", ["rgb", "bgr"])
+def test_red_stays_red(color: Color, frame_color: Color) -> None:
+    """A pure red picture fills the channel the network calls red, whatever either side's order."""
+    pixels = np.zeros((10, 10, 3), np.uint8)
+    pixels[:, :, 0 if frame_color == "rgb" else 2] = 255
+    tensor = FORMATS["uint8 1/255"]
+    view = np.zeros(tensor.shape, np.uint8)
+    Preprocessor(InputSpec("x", 32, 24, color), tensor).write(Frame(pixels, frame_color), view)
+    red = 0 if color == "rgb" else 2
+    assert (view[..., red] == 255).all()
+    assert view.sum() == 255 * 32 * 24
+
+
+def test_letterbox_keeps_the_shape_and_pads_the_rest() -> None:
+    spec = InputSpec("x", 32, 24, "bgr", "letterbox", pad_value=7)
+    tensor = FORMATS["uint8 1/255"]
+    view = np.zeros(tensor.shape, np.uint8)
+    preprocessor = Preprocessor(spec, tensor)
+    tall = Frame(np.full((100, 50, 3), 200, np.uint8))
+    preprocessor.write(tall, view)
+    assert (view[0, :, 10:22] == 200).all()
+    assert (view[0, :, :10] == 7).all()
+    assert (view[0, :, 22:] == 7).all()
+    # Another shape through the same buffers leaves no trace of the first.
+    preprocessor.write(Frame(np.full((20, 80, 3), 100, np.uint8)), view)
+    assert (view[0, 8:16] == 100).all()
+    assert (view[0, :8] == 7).all()
+    assert (view[0, 16:] == 7).all()
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["stretch", "letterbox"]),
+    *(st.integers(1, 2000) for _ in range(2)),
+    *(st.integers(8, 640) for _ in range(2)),
+)
+def test_boxes_come_back_where_they_were(resize: Any, width: int, height: int, net_width: int, net_height: int) -> None:
+    spec = InputSpec("x", net_width, net_height, "rgb", resize)
+    placement = place(spec, width, height)
+    box = np.array([[0.1 * width, 0.2 * height, 0.7 * width, 0.9 * height]], np.float32)
+    scale, offset = np.array(placement.scale * 2), np.array(placement.offset * 2)
+    inside = box * scale + offset
+    assert (inside >= -1e-3).all()
+    assert (inside <= np.array([net_width, net_height] * 2) + 1e-3).all()
+    np.testing.assert_allclose(placement.to_image(inside.astype(np.float32)), box, rtol=1e-3, atol=1e-2)
+    # Far outside is clipped to the picture.
+    np.testing.assert_array_equal(
+        placement.to_image(np.array([[-1e6, -1e6, 1e6, 1e6]], np.float32)), [[0, 0, width, height]]
+    )
+
+
+@given(st.floats(1e-4, 0.5), st.integers(-128, 127), st.floats(-3, 3), st.floats(1e-3, 0.1))
+def test_table_is_within_half_a_step(scale: float, zero_point: int, offset: float, factor: float) -> None:
+    tensor = TensorSpec("x", (1, 1, 1, 3), np.dtype(np.int8), scale, zero_point)
+    table = pixel_table(InputSpec("x", 1, 1, scale=(factor,), offset=(offset,)), tensor)[0, :, 0]
+    real = np.arange(256) * factor + offset
+    back = (table.astype(np.float64) - zero_point) * scale
+    free = (table > -128) & (table < 127)
+    assert (np.abs(back - real)[free] <= scale * 0.5001).all()
+    assert (np.diff(table.astype(int)) >= 0).all()
+
+
+def test_wrong_tensors_are_refused() -> None:
+    with pytest.raises(InputError, match=r"has shape \(1, 24, 32, 3\); the card says \(1, 48, 64, 3\)"):
+        Preprocessor(InputSpec("x", 64, 48), FORMATS["float32"])
+    with pytest.raises(InputError, match="is int32"):
+        Preprocessor(InputSpec("x", 32, 24), TensorSpec("x", (1, 24, 32, 3), np.dtype(np.int32)))

@@ -1,0 +1,178 @@
+"""Where results go."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from runtime.detections import Detections, StageMs
+from runtime.draw import annotate, class_color
+from runtime.errors import InputError
+from runtime.frame import Frame
+from runtime.sinks import open_sink
+from runtime.sinks.video import VideoSink
+from tests.conftest import picture
+
+LABELS = ("wren", "robin")
+
+
+@dataclass
+class NoSource:
+    """A source that only says how fast and whether live."""
+
+    fps: float | None = 10.0
+    live: bool = False
+
+    def read(self) -> Frame | None:
+        return None
+
+    def rewind(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
+def found(count: int = 1) -> Detections:
+    boxes = np.array([[10, 12, 60, 50]] * count, np.float32)
+    return Detections(boxes, np.full(count, 0.5, np.float32), np.ones(count, np.int32), StageMs(0.1, 2.0, 0.3))
+
+
+def frames_in(path: Path) -> list[np.ndarray]:
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while (read := capture.read())[0]:
+        frames.append(read[1])
+    return frames
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    sink = open_sink(f"json://{path}", LABELS, NoSource())
+    for index in range(2):
+        sink.write(Frame(picture(1, 80, 60), "bgr", "a.png", index), found(index))
+    sink.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[0]["detections"] == []
+    assert lines[1] == {
+        "source": "a.png",
+        "frame": 1,
+        "width": 80,
+        "height": 60,
+        "detections": [{"label": "robin", "class_id": 1, "score": 0.5, "box": [10.0, 12.0, 60.0, 50.0]}],
+        "ms": {"preprocess": 0.1, "inference": 2.0, "postprocess": 0.3},
+    }
+
+
+def test_json_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    sink = open_sink("json://-", LABELS, NoSource())
+    sink.write(Frame(picture(1, 80, 60)), found())
+    sink.close()
+    assert json.loads(capsys.readouterr().out)["detections"][0]["label"] == "robin"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv", ".mov"])
+def test_video_is_in_place_only_when_complete(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"out{suffix}"
+    sink = open_sink(str(path), LABELS, NoSource(fps=10))
+    for index in range(5):
+        sink.write(Frame(np.full((61, 81, 3), 40 * index, np.uint8), "bgr", "v", index), found(0))
+    assert not path.exists()
+    sink.close()
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    frames = frames_in(path)
+    assert [round(float(frame.mean()) / 40) for frame in frames] == list(range(5))
+    assert frames[0].shape == (60, 80, 3)
+
+
+def test_video_holds_the_boxes_and_fits_other_sizes(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    sink = open_sink(str(path), LABELS, NoSource())
+    sink.write(Frame(np.zeros((60, 80, 3), np.uint8)), found())
+    sink.write(Frame(np.full((200, 100, 3), 200, np.uint8)), found(0))
+    sink.close()
+    first, second = frames_in(path)
+    # The left edge of the box has its class's colour, video compression aside.
+    assert np.abs(first[40, 10].astype(int) - class_color(1)).max() < 60
+    assert first[40, 35].max() < 40
+    assert second[30, 40].min() > 150
+    assert second[30, 5].max() < 60
+
+
+def test_live_video_plays_at_the_speed_of_the_world(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    sink = VideoSink(path, LABELS, 10, live=True)
+    # Captured at 0, 0.1, 0.5 and 0.52 s: the pause is filled, the frame that came too soon is left out.
+    for captured, value in ((5.0, 0), (5.1, 80), (5.5, 160), (5.52, 240)):
+        sink.write(Frame(np.full((48, 64, 3), value, np.uint8), captured=captured), found(0))
+    sink.close()
+    assert [round(float(frame.mean()) / 80) for frame in frames_in(path)] == [0, 1, 2, 2, 2, 2]
+
+
+def test_video_without_frames_leaves_nothing(tmp_path: Path) -> None:
+    open_sink(str(tmp_path / "out.mp4"), LABELS, NoSource()).close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_folder_of_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "out"
+    sink = open_sink(str(folder), LABELS, NoSource())
+    for source in ("a/dog.png", "b/dog.png", "c/cat.jpg"):
+        sink.write(Frame(picture(1, 80, 60), "bgr", source), found())
+    for index in (0, 7):
+        sink.write(Frame(picture(1, 80, 60), "bgr", "street.mp4", index), found())
+    sink.close()
+    names = ["cat.jpg", "dog-2.png", "dog.png", "street-000000.jpg", "street-000007.jpg"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    expected = annotate(Frame(picture(1, 80, 60)), found(), LABELS)
+    np.testing.assert_array_equal(cv2.imread(str(folder / "dog.png")), expected)
+
+
+def test_one_picture_file_takes_one_picture(tmp_path: Path) -> None:
+    sink = open_sink(str(tmp_path / "out.png"), LABELS, NoSource())
+    sink.write(Frame(picture(1, 80, 60), "bgr", "a.png"), found())
+    with pytest.raises(InputError, match=r"already holds a\.png"):
+        sink.write(Frame(picture(1, 80, 60), "bgr", "b.png"), found())
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("ftp://x", "is not an output"),
+        ("display://0", "is not an output"),
+        ("json://", "names no file"),
+        ("json://{tmp}/no/out.json", "no such folder"),
+        ("{tmp}/no/out.mp4", "no such folder"),
+        ("{tmp}/no/out.png", "no such folder"),
+        ("{tmp}/file/below", "cannot be made"),
+        ("{tmp}/out.gif3", r"ends in \.gif3"),
+        ("/proc/out.mp4", "cannot be written"),
+        ("/proc/out", "cannot be made"),
+    ],
+)
+def test_unusable_output(uri: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match=message):
+        open_sink(uri.format(tmp=tmp_path), LABELS, NoSource())
+
+
+def test_drawing_leaves_the_frame_alone_and_knows_its_colour_order() -> None:
+    blue = np.zeros((60, 80, 3), np.uint8)
+    blue[:, :, 2] = 255
+    frame = Frame(blue, "rgb")
+    drawn = annotate(frame, found(), LABELS)
+    assert tuple(drawn[55, 70]) == (255, 0, 0)
+    assert tuple(frame.pixels[55, 70]) == (0, 0, 255)
+    assert tuple(drawn[40, 10]) == class_color(1)
+
+
+def test_boxes_at_and_beyond_the_border_are_drawn() -> None:
+    frame = Frame(np.zeros((60, 80, 3), np.uint8))
+    boxes = np.array([[0, 0, 80, 60], [70, 50, 80, 60], [0, 0, 0, 0]], np.float32)
+    many = Detections(boxes, np.full(3, 0.9, np.float32), np.zeros(3, np.int32))
+    assert annotate(frame, many, LABELS).shape == (60, 80, 3)

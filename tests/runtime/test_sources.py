@@ -1,0 +1,104 @@
+"""Where frames come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from runtime.errors import InputError
+from runtime.sources import frames, open_source
+from runtime.sources.images import list_images, read_image
+from tests.conftest import picture
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """Twelve frames, 64x48, 10 frames/s; frame i is grey of value 20 * i."""
+    path = tmp_path / "grey.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 48))
+    for value in range(0, 240, 20):
+        writer.write(np.full((48, 64, 3), value, np.uint8))
+    writer.release()
+    return path
+
+
+def test_video(video: Path) -> None:
+    source = open_source(str(video))
+    assert not source.live
+    assert source.fps == pytest.approx(10)
+    found = list(frames(source))
+    assert [frame.index for frame in found] == list(range(12))
+    assert [round(float(frame.pixels.mean()) / 20) for frame in found] == list(range(12))
+    assert (found[0].width, found[0].height, found[0].color) == (64, 48, "bgr")
+    assert all(a.captured <= b.captured for a, b in zip(found, found[1:], strict=False))
+    source.close()
+
+
+def test_video_loops(video: Path) -> None:
+    source = open_source(str(video))
+    indices = [frame.index for frame, _ in zip(frames(source, loop=True), range(30), strict=False)]
+    assert indices == [*range(12), *range(12), *range(6)]
+    source.close()
+
+
+def test_image_and_folder(tmp_path: Path) -> None:
+    for name in ("b.png", "a.jpg", "sub/c.bmp", ".hidden.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), picture(1, 40, 30))
+    (tmp_path / "notes.txt").write_text("not a picture")
+    assert [path.name for path in list_images(tmp_path)] == ["a.jpg", "b.png", "c.bmp"]
+    assert [Path(frame.source).name for frame in frames(open_source(str(tmp_path)))] == ["a.jpg", "b.png", "c.bmp"]
+    assert [frame.index for frame in frames(open_source(str(tmp_path / "b.png")))] == [0]
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png").pixels, picture(1, 40, 30))
+
+
+def test_grey_deep_and_transparent_pictures_become_8_bit_colour(tmp_path: Path) -> None:
+    made = {
+        "grey.png": np.full((8, 8), 100, np.uint8),
+        "deep.png": np.full((8, 8, 3), 100 * 257, np.uint16),
+        "alpha.png": np.full((8, 8, 4), 100, np.uint8),
+    }
+    for name, pixels in made.items():
+        cv2.imwrite(str(tmp_path / name), pixels)
+        frame = read_image(tmp_path / name)
+        assert frame.pixels.dtype == np.uint8
+        assert frame.pixels.shape == (8, 8, 3)
+        assert (frame.pixels == 100).all()
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("missing.jpg", "no such file"),
+        ("missing.mp4", "no such file"),
+        ("text.jpg", "is not a complete image"),
+        ("half.jpg", "is not a complete image"),
+        ("half.png", "is not a complete image"),
+        ("empty.png", "is empty"),
+        ("text.mp4", "is not a video"),
+        ("text", "is not a video"),
+        ("void", "holds no images"),
+        ("99", "no camera at /dev/video99"),
+        ("v4l2:///dev/video98", "no camera at /dev/video98"),
+        ("/dev/video97", "no camera at /dev/video97"),
+        ("ftp://example.org/x.mp4", "is not a source this version knows"),
+        ("synthetic://nothing", "is not a source this version knows"),
+        ("http://127.0.0.1:9/stream", "gives no pictures"),
+    ],
+)
+def test_unusable_source(uri: str, message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for suffix in (".jpg", ".png"):
+        data = cv2.imencode(suffix, picture(1, 200, 150))[1].tobytes()
+        (tmp_path / f"half{suffix}").write_bytes(data[: len(data) // 2])
+    for name in ("text.jpg", "text.mp4", "text"):
+        (tmp_path / name).write_text("this is a text, not what its name says\n" * 50)
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "void").mkdir()
+    name = uri if "://" in uri or uri.isdecimal() else str(tmp_path / uri)
+    with pytest.raises(InputError, match=message):
+        list(frames(open_source(name)))
+    # Native libraries must not talk over the one error line.
+    assert capfd.readouterr().err == ""

@@ -1,0 +1,67 @@
+"""Who may import whom: the rules of the layout, read from the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+# Third-party packages and own packages each folder may use.
+ALLOWED = {
+    "runtime": {"numpy", "cv2", "runtime"},
+    "apps": {"numpy", "cv2", "tornado", "runtime", "apps"},
+    "convert": {
+        *("numpy", "cv2", "tensorflow", "keras", "ai_edge_litert", "ai_edge_quantizer", "flatbuffers", "pycocotools"),
+        *("runtime", "convert"),
+    },
+}
+FILES = sorted(path for folder in ALLOWED for path in (ROOT / folder).rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Top-level names of all modules a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield (node.module or "").split(".")[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_folder_imports_only_what_it_may(path: Path) -> None:
+    folder = path.relative_to(ROOT).parts[0]
+    foreign = set(imported(path)) - ALLOWED[folder] - set(sys.stdlib_module_names)
+    assert not foreign
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "convert" / "models").rglob("*.py")), ids=lambda path: path.name)
+def test_architectures_use_keras_alone(path: Path) -> None:
+    assert "tensorflow" not in set(imported(path))
+
+
+@pytest.mark.parametrize("program", ["runtime.cli", "runtime.detector", "apps.live", "apps.outputs"])
+def test_device_side_never_loads_tensorflow_or_convert(program: str) -> None:
+    code = f"import sys, {program}; print([m for m in ('tensorflow', 'keras', 'convert') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_importing_runtime_loads_neither_opencv_nor_numpy() -> None:
+    code = "import sys, runtime; print([m for m in ('cv2', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_exported_name_exists() -> None:
+    import runtime
+
+    assert all(getattr(runtime, name) is not None for name in runtime.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = runtime.Nothing
