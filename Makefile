@@ -18,6 +18,10 @@ MIRROR_FLAG := $(if $(MIRROR),--mirror "$(MIRROR)")
 # Files become an annotated video, everything else is watched.
 LIVE_OUTPUT := $(if $(OUTPUT),$(OUTPUT),$(if $(wildcard $(SOURCE)),build/demo.mp4,http://127.0.0.1:8080))
 
+ifeq ($(filter eval,$(MAKECMDGOALS))$(DATA),eval)
+$(error DATA is empty; expected a folder of annotated images; type make eval DATA=dir)
+endif
+
 .PHONY: all help setup setup-dev models live eval bench test lint format clean distclean
 .DEFAULT_GOAL := all
 
@@ -42,9 +46,6 @@ live: setup ## live detections: MODEL= SOURCE=0|video|folder|rtsp://.. OUTPUT=ht
 	@$(PY) -m apps.live "$(MODEL_FILE)" "$(or $(SOURCE),0)" "$(LIVE_OUTPUT)"
 
 eval: setup ## accuracy of MODEL= on annotated images DATA=dir, beside the float network it was made from
-ifeq ($(DATA),)
-	$(error DATA is empty; expected a folder of annotated images; type make eval DATA=dir)
-endif
 	@$(PY) -m convert evaluate "$(MODEL_FILE)" --data "$(DATA)" \
 	  $(addprefix --reference ,$(wildcard build/sources/$(basename $(notdir $(MODEL_FILE)))/*.cfg))
 

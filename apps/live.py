@@ -24,9 +24,11 @@ def parser() -> Parser:
         description="Find objects in a camera, a video or images, and show them.",
         epilog="Without OUTPUT the live page is served on http://127.0.0.1:8080. Ctrl-C stops and completes files.",
     )
-    made.add_argument("model", type=Path, help="a model file made by python -m convert")
-    made.add_argument("input", help=INPUTS)
-    made.add_argument("outputs", nargs="*", metavar="OUTPUT", help=f"http://HOST:PORT (live page), {OUTPUTS}")
+    made.add_argument("model", type=Path, metavar="MODEL", help="a model file made by python -m convert")
+    made.add_argument("input", metavar="INPUT", help=INPUTS)
+    made.add_argument(
+        "outputs", nargs="*", default=[], metavar="OUTPUT", help=f"http://HOST:PORT (live page), {OUTPUTS}"
+    )
     made.add_argument("--score", type=fraction, help="lowest score to show, 0..1 (default: the model's)")
     made.add_argument("--threads", type=count, help="interpreter threads (default: one per core, at most 4)")
     made.add_argument("--labels", type=Path, help="class names, one per line, instead of the model's")

@@ -11,6 +11,7 @@ from pathlib import Path
 from convert.cards import tool_versions
 from convert.data import read_dataset
 from convert.fetch import fetch_calibration, fetch_file, find_folder
+from convert.quiet import import_keras
 from convert.recipe import Recipe
 from runtime.card import ModelCard, SourceFile
 from runtime.errors import EdgewrenError
@@ -59,6 +60,7 @@ def build(recipe: Recipe, out: Path, mirror: Path | None, say: Say, calibration:
     dataset = read_dataset(evaluation) if evaluation else None
 
     # TensorFlow takes seconds to import: only when there is something to build.
+    import_keras()
     from convert.conversion import convert
     from convert.importers import load_source
 

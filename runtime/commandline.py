@@ -39,6 +39,9 @@ def run(program: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
         return error.exit_status
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except ImportError as error:
+        print(f"error: {error}; expected an installed package; {_install_line(error)}", file=sys.stderr)
+        return EdgewrenError.exit_status
     except BrokenPipeError:
         # The reader of our output (head, a pager) has gone; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -49,6 +52,19 @@ def run(program: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
     except OSError as error:
         print(f"error: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
         return EdgewrenError.exit_status
+
+
+# Shared libraries that a fresh Debian lacks, and the package that brings each.
+_DEBIAN_PACKAGES = {"libGL.so.1": "libgl1", "libgthread-2.0.so.0": "libglib2.0-0", "libEGL.so.1": "libegl1"}
+_WORKSTATION_MODULES = ("tensorflow", "keras", "pycocotools", "flatbuffers")
+
+
+def _install_line(error: ImportError) -> str:
+    for library, package in _DEBIAN_PACKAGES.items():
+        if library in str(error):
+            return f"sudo apt install {package}"
+    extra = "convert" if (error.name or "").partition(".")[0] in _WORKSTATION_MODULES else "device"
+    return f"pip install 'edgewren[{extra}]'"
 
 
 def count(text: str) -> int:

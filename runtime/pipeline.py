@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, TypeVar
@@ -116,8 +116,8 @@ class Pipeline:
         self._stopping = threading.Event()
         self._error: BaseException | None = None
         self._threads = [
-            threading.Thread(target=self._guard, args=(stage,), name=f"edgewren-{name}", daemon=True)
-            for name, stage in (("capture", self._capture), ("detect", self._detect))
+            threading.Thread(target=self._run_capture, name="edgewren-capture", daemon=True),
+            threading.Thread(target=self._run_detect, name="edgewren-detect", daemon=True),
         ]
 
     def __enter__(self) -> Pipeline:
@@ -145,13 +145,23 @@ class Pipeline:
         self._captured.close()
         self._results.close()
 
-    def _guard(self, stage: Callable[[], None]) -> None:
-        """Runs a stage; its end or its failure ends the stage after it."""
+    def _run_capture(self) -> None:
+        """Frames that were captured before a failure are still worked off."""
         try:
-            stage()
+            self._capture()
         except BaseException as error:
-            self._error = self._error or error
+            self._error = error
+        finally:
+            self._captured.close()
+
+    def _run_detect(self) -> None:
+        try:
+            self._detect()
+        except BaseException as error:
+            self._error = error
             self.stop()
+        finally:
+            self._results.close()
 
     def _capture(self) -> None:
         start, count = time.monotonic(), 0
@@ -161,16 +171,14 @@ class Pipeline:
                 frame.captured = time.monotonic()
                 count += 1
             if self._stopping.is_set() or not self._captured.put(frame, replace=self._replace):
-                break
-        self._captured.close()
+                return
 
     def _detect(self) -> None:
         while (frame := self._captured.take()) is not None and not self._stopping.is_set():
             found = self._detector.detect(frame)
             result = Result(frame, found, time.monotonic(), self._captured.dropped)
             if not self._results.put(result, replace=False):
-                break
-        self._results.close()
+                return
 
 
 class Meter:

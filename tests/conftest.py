@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=SHARED_ABSENT)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Where nothing may be skipped (.ci/run), a skip is a failure, but for data that really is not there."""
     report = yield
     if NO_SKIP and report.skipped and not hasattr(report, "wasxfail"):

@@ -79,7 +79,7 @@ async function receive(data) {
   state.facts = facts;
   draw();
   showFigures(facts);
-  setStatus("live", `live, ${facts.width}×${facts.height}`);
+  if (!state.paused) setStatus("live", `live, ${facts.width}×${facts.height}`);
 }
 
 function ask() {

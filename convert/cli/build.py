@@ -12,7 +12,7 @@ from convert.recipe import load_recipe
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Adds the command."""
     parser = commands.add_parser("build", help="build a model from a recipe")
-    parser.add_argument("recipe", help="a name python -m convert list shows, or a path to a .toml")
+    parser.add_argument("recipe", metavar="RECIPE", help="a name python -m convert list shows, or a path to a .toml")
     parser.add_argument("--out", type=Path, default=Path("build/models"), metavar="DIR", help="default: build/models")
     parser.add_argument("--mirror", type=Path, metavar="DIR", help="look for downloads there first")
     parser.add_argument("--calibration", type=Path, metavar="DIR", help="calibration images instead of the recipe's")

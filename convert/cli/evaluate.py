@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Adds the command."""
     parser = commands.add_parser("evaluate", help="measure accuracy on annotated images")
-    parser.add_argument("model", type=Path, help="a model file, or a float network (.cfg)")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a model file, or a float network (.cfg)")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="annotated images")
     parser.add_argument("--weights", type=Path, metavar="F", help="weights of the .cfg (default: beside it)")
     parser.add_argument("--labels", type=Path, metavar="F", help="class names of the .cfg (default: beside it)")

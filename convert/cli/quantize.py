@@ -9,13 +9,13 @@ from pathlib import Path
 from convert.cli.report import print_summary, teller
 from runtime.commandline import count
 from runtime.errors import InputError
-from runtime.files import check_writable
+from runtime.files import check_file, check_writable
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Adds the command."""
     parser = commands.add_parser("quantize", help="quantise a network to an int8 model file")
-    parser.add_argument("source", type=Path, help="a Darknet .cfg")
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="a Darknet .cfg")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.tflite")
     parser.add_argument("--calibration", type=Path, required=True, metavar="DIR", help="images like those it will see")
     parser.add_argument("--weights", type=Path, metavar="F", help="default: the .weights file beside the .cfg")
@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output.suffix != ".tflite":
         raise InputError(f"{arguments.output} does not end in .tflite", "expected -o OUT.tflite")
     # Everything that can be wrong is found before the long work starts.
+    check_file(arguments.source, "a Darknet .cfg file")
     check_writable(arguments.output)
     list_images(arguments.calibration)
     data = read_dataset(arguments.data) if arguments.data else None

@@ -12,7 +12,7 @@ from runtime.commandline import count, counts
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Adds the command."""
     parser = commands.add_parser("bench", help="time a model on this machine")
-    parser.add_argument("model", type=Path, help="a model file made by python -m convert")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a model file made by python -m convert")
     parser.add_argument("--threads", type=counts, default=[1], metavar="N,N", help="thread counts to try (default: 1)")
     parser.add_argument("--runs", type=count, default=200, help="timed rounds per thread count (default: 200)")
     parser.add_argument("--input", type=Path, metavar="IMAGE", help="detect on this picture instead of noise")

@@ -19,7 +19,7 @@ from runtime.grammar import INPUTS, OUTPUTS
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Adds the command."""
     parser = commands.add_parser("detect", help="find objects in images, videos or a camera")
-    parser.add_argument("model", type=Path, help="a model file made by python -m convert")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a model file made by python -m convert")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help=INPUTS)
     parser.add_argument("--score", type=fraction, help="lowest score to report, 0..1 (default: the model's)")
     parser.add_argument("--threads", type=count, help="interpreter threads (default: one per core, at most 4)")

@@ -13,7 +13,7 @@ from typing import Any
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Adds the command."""
     parser = commands.add_parser("info", help="show a model's tensors, its card and what XNNPACK does not run")
-    parser.add_argument("model", type=Path, help="any .tflite file")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="any .tflite file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 

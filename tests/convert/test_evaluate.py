@@ -30,7 +30,7 @@ def truths(*images: list[tuple[int, tuple[float, float, float, float]]]) -> Data
     made = [
         Truth(
             Path(f"{index}.png"),
-            np.array([box for _, box in rows], np.float32).reshape(-1, 4) / 100,
+            np.array([box for _, box in rows], np.float32).reshape(-1, 4) / np.float32(100),
             np.array([class_id for class_id, _ in rows], np.int32),
         )
         for index, rows in enumerate(images)

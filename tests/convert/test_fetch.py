@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -23,7 +24,7 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 class Handler(BaseHTTPRequestHandler):
     """Serves BODY; ``/cut`` breaks off half-way unless asked for a range, ``/norange`` knows no ranges."""
 
-    requests: list[tuple[str, str | None]] = []
+    requests: ClassVar[list[tuple[str, str | None]]] = []
 
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
@@ -130,7 +131,7 @@ def test_neither_mirror_nor_network(mirror: bool, tmp_path: Path) -> None:
 
 
 def test_server_says_no(server: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be reached.*Not Found"):
+    with pytest.raises(InputError, match=r"cannot be reached.*Not Found"):
         fetch(remote(f"{server}/missing"), tmp_path)
 
 
@@ -141,7 +142,9 @@ def test_mirror_that_is_not_there(tmp_path: Path) -> None:
 
 def recipe_for(folder: Path, url: str) -> Recipe:
     (folder / "pins.sha256").write_text(f"{SHA256}  a.jpg\n{SHA256}  b.jpg\n")
-    return load_recipe(str(write_recipe(folder, calibration={"path": "set/images", "url": url, "manifest": "pins.sha256"})))
+    return load_recipe(
+        str(write_recipe(folder, calibration={"path": "set/images", "url": url, "manifest": "pins.sha256"}))
+    )
 
 
 def test_calibration_pictures_are_brought_once(server: str, tmp_path: Path) -> None:

@@ -33,7 +33,9 @@ def tensor(metadata):
         "content": type(content).__name__,
         "color_space": getattr(content, "colorSpace", None),
         "normalization": [[list(map(float, u.options.mean)), list(map(float, u.options.std))] for u in units],
-        "range": [list(map(float, metadata.stats.min)), list(map(float, metadata.stats.max))] if metadata.stats else None,
+        "range": [list(map(float, metadata.stats.min)), list(map(float, metadata.stats.max))]
+        if metadata.stats
+        else None,
     }
 
 

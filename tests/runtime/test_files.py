@@ -65,8 +65,7 @@ def test_replacing_leaves_the_old_file_when_the_work_fails(error: type[BaseExcep
     target = tmp_path / "out.bin"
     target.write_text("old")
     with pytest.raises(error), replacing(target) as scratch:
-        scratch.write_text("half")
-        raise error
+        raise error(scratch.write_text("half"))
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 

@@ -34,7 +34,7 @@ NORMALISATIONS = {
 }
 
 
-def expected_tensor(spec: InputSpec, tensor: TensorSpec, resized: np.ndarray) -> np.ndarray:
+def expected_tensor(spec: InputSpec, tensor: TensorSpec, resized: np.ndarray[Any, Any]) -> Any:
     """Normalise and quantise by the definition."""
     real = resized.astype(np.float64) * np.array(spec.scale) + np.array(spec.offset)
     if not tensor.quantized:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,7 +35,7 @@ def test_video(video: Path) -> None:
     assert [frame.index for frame in found] == list(range(12))
     assert [round(float(frame.pixels.mean()) / 20) for frame in found] == list(range(12))
     assert (found[0].width, found[0].height, found[0].color) == (64, 48, "bgr")
-    assert all(a.captured <= b.captured for a, b in zip(found, found[1:], strict=False))
+    assert all(a.captured <= b.captured for a, b in pairwise(found))
     source.close()
 
 
@@ -56,7 +58,7 @@ def test_image_and_folder(tmp_path: Path) -> None:
 
 
 def test_grey_deep_and_transparent_pictures_become_8_bit_colour(tmp_path: Path) -> None:
-    made = {
+    made: dict[str, Any] = {
         "grey.png": np.full((8, 8), 100, np.uint8),
         "deep.png": np.full((8, 8, 3), 100 * 257, np.uint16),
         "alpha.png": np.full((8, 8, 4), 100, np.uint8),

@@ -21,7 +21,7 @@ HEADS = (HeadSpec(32, ((115.0, 73.0), (119.0, 199.0)), 1.05), HeadSpec(16, ((12.
 CLASSES = 3
 SIZES = {"box": 4, "objectness": 1, "class": CLASSES}
 FORMATS: dict[str, tuple[Any, dict[str, tuple[float, int]]]] = {
-    "float32": (np.float32, {kind: (0.0, 0) for kind in SIZES}),
+    "float32": (np.float32, dict.fromkeys(SIZES, (0.0, 0))),
     "int8": (np.int8, {"box": (0.02, -5), "objectness": (0.11, 60), "class": (0.17, 70)}),
     "uint8": (np.uint8, {"box": (0.02, 120), "objectness": (0.11, 200), "class": (0.17, 190)}),
     "int16": (np.int16, {"box": (0.0004, 0), "objectness": (0.0005, 0), "class": (0.0005, 0)}),
@@ -87,7 +87,10 @@ def by_the_paper(outputs: Outputs, score: float) -> list[tuple[float, int, tuple
     for index, spec in enumerate(outputs.outputs):
         stored = outputs.output_view(index).astype(np.float64)
         tensors[spec.name] = (stored - spec.zero_point) * spec.scale if spec.scale else stored
-    sigmoid = lambda x: 1 / (1 + math.exp(-x))  # noqa: E731
+
+    def sigmoid(x: float) -> float:
+        return 1 / (1 + math.exp(-x))
+
     found = []
     for head in HEADS:
         box, objectness, class_ = (tensors[f"{kind}_{head.stride}"][0] for kind in SIZES)

@@ -1,0 +1,88 @@
+"""Building a recipe: sources fetched, built once, built again when something changed."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from convert.cli import main as convert
+from runtime.errors import InputError
+from runtime.modelfile import require_card
+from tests.convert.test_recipe import write_recipe
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, tiny_cfg: Path, photos: Path) -> Path:
+    """A mirror that holds the small detector."""
+    folder = tmp_path / "mirror"
+    (folder / "net").mkdir(parents=True)
+    for suffix in (".cfg", ".weights", ".names"):
+        shutil.copy(tiny_cfg.with_suffix(suffix), folder / "net")
+    shutil.copytree(photos, folder / "set" / "images")
+    return folder
+
+
+def recipe_in(folder: Path, mirror: Path, **changes: object) -> Path:
+    def pinned(name: str) -> dict[str, object]:
+        data = (mirror / "net" / name).read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        return {"path": f"net/{name}", "url": f"http://127.0.0.1:9/{name}", "sha256": digest, "bytes": len(data)}
+
+    source = {
+        "format": "darknet",
+        "model": pinned("tiny.cfg"),
+        "weights": pinned("tiny.weights"),
+        "labels": pinned("tiny.names"),
+    }
+    return write_recipe(folder, source=source, **changes)
+
+
+def build(recipe: Path, out: Path, *arguments: object) -> None:
+    assert convert(["build", str(recipe), "--out", str(out), *map(str, arguments)]) == 0
+
+
+def test_built_then_skipped_then_built_again(tmp_path: Path, mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe, out = recipe_in(tmp_path, mirror), tmp_path / "build" / "models"
+    build(recipe, out, "--mirror", mirror)
+    assert "made: built" in capsys.readouterr().out
+    card = require_card(out / "made.tflite")
+    assert (card.name, card.source.licence, card.source.homepage) == ("made", "MIT", "https://example.org")
+    assert [file.url for file in card.source.files] == [
+        *("http://127.0.0.1:9/tiny.cfg", "http://127.0.0.1:9/tiny.weights", "http://127.0.0.1:9/tiny.names")
+    ]
+    first = (out / "made.tflite").stat().st_mtime_ns
+
+    # The mirror is not needed any more: nothing has changed.
+    build(recipe, out)
+    assert "made: skipped (up to date)" in capsys.readouterr().out
+    assert (out / "made.tflite").stat().st_mtime_ns == first
+
+    # Another recipe is another model; its sources are already here.
+    recipe_in(tmp_path, mirror, input={"resize": "letterbox"})
+    build(recipe, out, "--calibration", mirror / "set" / "images")
+    assert "made: built" in capsys.readouterr().out
+    assert require_card(out / "made.tflite").input.resize == "letterbox"
+
+
+def test_damaged_file_in_place_is_built_again(tmp_path: Path, mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe, out = recipe_in(tmp_path, mirror), tmp_path / "models"
+    out.mkdir()
+    (out / "made.tflite").write_text("not a model")
+    build(recipe, out, "--mirror", mirror)
+    assert "made: built" in capsys.readouterr().out
+    assert require_card(out / "made.tflite").name == "made"
+
+
+def test_without_mirror_and_network(tmp_path: Path, mirror: Path) -> None:
+    recipe = recipe_in(tmp_path, mirror)
+    with pytest.raises(InputError, match=r"tiny\.cfg: no MIRROR was given, and http://127.*cannot be reached"):
+        build(recipe, tmp_path / "build" / "models")
+    assert not list(tmp_path.rglob("*.tflite"))
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert(["list"]) == 0
+    assert "yolo-fastest-1.1         detect" in capsys.readouterr().out

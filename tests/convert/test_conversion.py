@@ -1,0 +1,194 @@
+"""The whole way from a float network to a measured model file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from convert.cards import make_card
+from convert.cli import main as convert
+from convert.conversion import METHOD
+from convert.data import read_dataset
+from convert.evaluate.agreement import agreement_f1
+from convert.evaluate.detection import predict
+from convert.evaluate.keras_executor import KerasExecutor
+from convert.importers import load_source
+from convert.quantize.calibration import MAX_IMAGES, load_calibration
+from convert.quantize.heads import SplitModel, split_heads
+from convert.quantize.tflite import to_int8
+from runtime.card import InputSpec, OutputBinding
+from runtime.decode.candidates import dequantize
+from runtime.detector import Detector
+from runtime.engine import Engine
+from runtime.errors import RunError
+from runtime.frame import Frame
+from runtime.modelfile import require_card
+from runtime.preprocess import Preprocessor
+from tests.conftest import picture, run_module
+from tests.convert.test_darknet_oracle import LAYERS
+from tests.nets import DarknetWriter
+
+
+def test_int8_follows_float(tiny_cfg: Path, tiny_model: Path) -> None:
+    """Every head of the int8 file within a few steps of the float network, on a picture it was not calibrated on."""
+    for name, noise in signal_to_noise(tiny_cfg, tiny_model).items():
+        assert noise > 15, name
+
+
+def signal_to_noise(cfg: Path, model: Path) -> dict[str, float]:
+    """Decibels by output."""
+    source = load_source(cfg)
+    split = split_heads(source)
+    float_net, int8_net = KerasExecutor(split, source.input), Engine(model)
+    for executor in (float_net, int8_net):
+        Preprocessor(source.input, executor.inputs[0]).write(Frame(picture(11)), executor.input_view())
+        executor.invoke()
+    found = {}
+    names = [spec.name for spec in int8_net.outputs]
+    for index, spec in enumerate(float_net.outputs):
+        position = names.index(spec.name)
+        mine = dequantize(int8_net.output_view(position).copy(), int8_net.outputs[position])
+        expected = float_net.output_view(index)
+        found[spec.name] = float(10 * np.log10(np.mean(expected**2) / np.mean((expected - mine) ** 2)))
+    return found
+
+
+# Left out of XNNPACK by necessity; everything else must be taken.
+KNOWN_LEFT_OUT = {"activation mish": {"EXP", "LOG", "RELU"}, "maxpool 3 stride 2": {"MIRROR_PAD"}}
+
+
+@pytest.mark.parametrize(
+    "name", ["groups 2", "activation mish", "activation swish", "maxpool 3 stride 2", "route group 1", "join seven"]
+)
+def test_rare_layers_survive_int8(name: str, photos: Path, tmp_path: Path) -> None:
+    net = DarknetWriter(32, 32, seed=1)
+    net.conv(8, 3, stride=2)
+    LAYERS[name](net)
+    net.yolo(2)
+    cfg = net.write(tmp_path)
+    target = tmp_path / "net.tflite"
+    assert convert(["quantize", str(cfg), "-o", str(target), "--calibration", str(photos)]) == 0
+    assert min(signal_to_noise(cfg, target).values()) > 15
+    from runtime.ops import list_ops
+
+    left_out = {op.name for op in list_ops(Engine(target)).ops if not op.delegated}
+    assert left_out == KNOWN_LEFT_OUT.get(name, set())
+
+
+def test_card_tells_what_was_done(tiny_model: Path, tiny_cfg: Path, photos: Path) -> None:
+    card = require_card(tiny_model)
+    assert card.name == "tiny"
+    assert card.quantization is not None
+    assert card.quantization.method == METHOD
+    assert card.quantization.calibration_images == 8
+    assert card.quantization.calibration_sha256 == load_calibration(photos, card.input).sha256
+    assert [file.name for file in card.source.files] == ["tiny.cfg", "tiny.weights", "tiny.names"]
+    assert card.accuracy == ()
+    assert {"tensorflow", "keras", "ai-edge-litert", "python"} <= set(card.tools)
+
+
+def test_calibration_shows_the_whole_input_range(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((20, 20, 3), 128, np.uint8))
+    samples = load_calibration(tmp_path, InputSpec("image", 16, 16)).samples
+    assert (samples.min(), samples.max()) == (0, 1)
+    assert np.isclose(samples, 128 / 255).sum() == samples.size - 6
+
+
+def test_many_calibration_pictures_are_thinned_evenly(tmp_path: Path) -> None:
+    for index in range(MAX_IMAGES + 10):
+        cv2.imwrite(str(tmp_path / f"{index:04d}.png"), np.full((4, 4, 3), index % 256, np.uint8))
+    calibration = load_calibration(tmp_path, InputSpec("image", 4, 4))
+    assert len(calibration.samples) == MAX_IMAGES
+
+
+def test_converter_that_crashes_is_an_error_line(tmp_path: Path) -> None:
+    """int8 conversion of a rolled LSTM kills the process it runs in."""
+    image = keras.Input((8, 8, 3), batch_size=1, name="image")
+    x = keras.layers.LSTM(4, return_sequences=True)(keras.layers.Reshape((8, 24))(image))
+    split = SplitModel(keras.Model(image, [x]), (OutputBinding("out", "class", 0),))
+    with pytest.raises(RunError, match="TensorFlow's converter failed"):
+        to_int8(split, "image", np.zeros((2, 8, 8, 3), np.float32))
+
+
+@pytest.fixture(scope="module")
+def labelled(photos: Path, tiny_cfg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made pictures labelled with what the float network itself finds: its own truth, so its AP is high."""
+    folder = tmp_path_factory.mktemp("labelled")
+    (folder / "images").mkdir()
+    (folder / "labels").mkdir()
+    (folder / "classes.txt").write_text("wren\nrobin\nfinch\n")
+    source = load_source(tiny_cfg)
+    split = split_heads(source)
+    detector = Detector(make_card(source, split.bindings), KerasExecutor(split, source.input), score=0.1)
+    for path in sorted(photos.glob("*.png")):
+        shutil.copy(path, folder / "images")
+        image = cv2.imread(str(path))
+        assert image is not None
+        height, width = image.shape[:2]
+        found = detector.detect(np.asarray(image, np.uint8))
+        lines = []
+        for class_id, (x1, y1, x2, y2) in zip(
+            found.class_ids, found.boxes / [width, height, width, height], strict=True
+        ):
+            if x2 - x1 > 0.02 and y2 - y1 > 0.02:
+                lines.append(f"{class_id} {(x1 + x2) / 2:.6f} {(y1 + y2) / 2:.6f} {x2 - x1:.6f} {y2 - y1:.6f}")
+        (folder / "labels" / f"{path.stem}.txt").write_text("\n".join(lines))
+    return folder
+
+
+def test_quantize_with_data_prints_and_records_both(
+    labelled: Path, tiny_cfg: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "out.tflite"
+    arguments = ["quantize", tiny_cfg, "-o", target, "--calibration", photos, "--data", labelled, "--input-size", "96"]
+    assert convert([*map(str, arguments), "--resize", "letterbox"]) == 0
+    text = capsys.readouterr().out
+    card = require_card(target)
+    (row,) = card.accuracy
+    assert (card.input.width, card.input.resize) == (96, "letterbox")
+    assert row.images == 8
+    assert f"float  {row.float_map50:6.1f}" in text
+    assert f"int8   {row.int8_map50:6.1f}" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["out.tflite"]
+
+
+def test_evaluate_float_next_to_int8(labelled: Path, tiny_cfg: Path, tiny_model: Path) -> None:
+    done = run_module("convert", "evaluate", tiny_model, "--data", labelled, "--reference", tiny_cfg, "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    facts = json.loads(done.stdout)
+    assert facts["images"] == 8
+    assert facts["reference"]["map50"] > 50
+    assert 0 < facts["map50"] <= 100
+    assert facts["map50_95"] <= facts["map50"]
+    assert facts["agreement_f1"] > 50
+
+
+def test_evaluate_float_alone_for_people(
+    labelled: Path, tiny_cfg: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert convert(["evaluate", str(tiny_cfg), "--data", str(labelled)]) == 0
+    alone = capsys.readouterr().out
+    assert convert(["evaluate", str(tiny_model), "--data", str(labelled), "--reference", str(tiny_cfg)]) == 0
+    both = capsys.readouterr().out
+    assert "8 images of" in alone
+    figure = alone.split("tiny.cfg")[1].split()[0]
+    assert f"reference tiny.cfg  {float(figure):6.1f}" in both
+    assert "drop" in both
+
+
+def test_evaluation_leaves_the_detector_as_it_was(labelled: Path, tiny_model: Path) -> None:
+    detector = Detector.open(tiny_model, score=0.4)
+    calls: list[tuple[int, int]] = []
+    progress: Callable[[int, int], None] = lambda done, total: calls.append((done, total))  # noqa: E731
+    predictions = predict(detector, read_dataset(labelled), progress)
+    assert (detector.score, detector.max_detections) == (0.4, 100)
+    assert calls == [(index, 8) for index in range(1, 9)]
+    assert agreement_f1(predictions, predictions) == 100

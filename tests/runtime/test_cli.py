@@ -1,0 +1,112 @@
+"""``python -m runtime``: what it prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from runtime.cli import main
+from tests.conftest import picture, run_module
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    cv2.imwrite(str(path), picture(3, 160, 120))
+    return path
+
+
+def test_detect_json(tiny_model: Path, photo: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "other.jpg"), picture(4, 90, 120))
+    done = run_module("runtime", "detect", tiny_model, photo, tmp_path / "other.jpg", "--json", "--score", "0.05")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(line["source"], line["frame"], line["width"], line["height"]) for line in lines] == [
+        (str(photo), 0, 160, 120),
+        (str(tmp_path / "other.jpg"), 0, 90, 120),
+    ]
+    assert lines[0]["detections"]
+    for line in lines:
+        assert set(line) == {"source", "frame", "width", "height", "detections", "ms"}
+        assert set(line["ms"]) == {"preprocess", "inference", "postprocess"}
+        for found in line["detections"]:
+            assert set(found) == {"label", "class_id", "score", "box"}
+            assert found["label"] == ("wren", "robin", "finch")[found["class_id"]]
+            assert 0.05 <= found["score"] <= 1
+            x1, y1, x2, y2 = found["box"]
+            assert 0 <= x1 < x2 <= line["width"]
+            assert 0 <= y1 < y2 <= line["height"]
+
+
+def test_detect_for_people_with_labels_and_outputs(
+    tiny_model: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "other.names"
+    labels.write_text("eins\nzwei\ndrei\n")
+    outputs = ["--output", str(tmp_path / "out.png"), "--output", f"json://{tmp_path / 'out.jsonl'}"]
+    assert main(["detect", str(tiny_model), str(photo), "--score", "0.05", "--labels", str(labels), *outputs]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"{photo} frame 0, 160x120: ")
+    assert any(name in text for name in ("eins", "zwei", "drei"))
+    drawn = cv2.imread(str(tmp_path / "out.png"))
+    assert drawn is not None
+    assert not np.array_equal(drawn, picture(3, 160, 120))
+    assert json.loads((tmp_path / "out.jsonl").read_text())["detections"][0]["label"] in ("eins", "zwei", "drei")
+
+
+def test_score_decides_what_is_reported(tiny_model: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    counts = []
+    for score in ("0.02", "0.2", "1"):
+        main(["detect", str(tiny_model), str(photo), "--json", "--score", score])
+        counts.append(len(json.loads(capsys.readouterr().out)["detections"]))
+    assert counts[0] > counts[1] > counts[2] == 0
+
+
+def test_info(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["info", str(tiny_model), "--json"])
+    facts = json.loads(capsys.readouterr().out)
+    assert list(facts) == [
+        *("file", "bytes", "sha256", "provider", "inputs", "outputs"),
+        *("ops", "delegated", "total", "partitions", "card"),
+    ]
+    assert facts["bytes"] == tiny_model.stat().st_size
+    assert facts["delegated"] == facts["total"] == len(facts["ops"])
+    assert facts["partitions"] == 1
+    assert facts["card"]["delegation"] == {"delegated": facts["total"], "total": facts["total"], "partitions": 1}
+    assert set(facts["ops"][0]) == {"index", "name", "delegated", "reason"}
+    main(["info", str(tiny_model)])
+    text = capsys.readouterr().out
+    assert f"XNNPACK runs {facts['total']} of {facts['total']} ops in 1 partition(s)" in text
+    assert "card: tiny, detect, 3 classes, decoder yolo" in text
+
+
+def test_bench(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["bench", str(tiny_model), "--threads", "1,2", "--runs", "20", "--json"])
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["threads"], row["runs"]) for row in rows] == [(1, 20), (2, 20)]
+    for row in rows:
+        for key in ("inference_ms", "end_to_end_ms"):
+            assert 0 < row[key]["min"] <= row[key]["median"] <= row[key]["p95"]
+        assert row["end_to_end_ms"]["median"] > row["preprocess_ms"]["median"] + row["postprocess_ms"]["median"]
+        assert 20 < row["peak_rss_mb"] < 4000
+        assert row["provider"].startswith("litert")
+        assert "throttled" in row
+    main(["bench", str(tiny_model), "--runs", "5"])
+    assert "5 interleaved rounds" in capsys.readouterr().out
+
+
+def test_doctor() -> None:
+    done = run_module("runtime", "doctor", "--json")
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert set(checks) == {"python", "interpreter", "xnnpack", "opencv", "processor", "camera", "disk", "power"}
+    for check in checks.values():
+        assert set(check) == {"name", "ok", "detail", "fix"}
+        assert check["ok"] == (not check["fix"])
+    assert checks["interpreter"]["ok"], checks["interpreter"]
+    assert checks["xnnpack"]["ok"]
+    assert done.returncode == (0 if all(check["ok"] for check in checks.values()) else 1)
