@@ -16,6 +16,7 @@ from convert.evaluate.keras_executor import KerasExecutor
 from convert.progress import Progress
 from convert.quantize.calibration import load_calibration
 from convert.quantize.cost import multiply_accumulates
+from convert.quantize.equalise import equalise
 from convert.quantize.heads import SplitModel, split_heads
 from convert.quantize.package import pack
 from convert.quantize.tflite import to_int8
@@ -26,7 +27,7 @@ from runtime.engine import Engine
 from runtime.files import check_writable, replacing
 from runtime.ops import list_ops
 
-METHOD = "int8 post-training, min-max ranges, per-channel weights, heads split by kind"
+METHOD = "int8 post-training: channels equalised, heads split by kind, min-max ranges, per-channel weights"
 
 Say = Callable[[str], None]
 
@@ -43,7 +44,7 @@ class Conversion:
 def convert(
     source: SourceModel, calibration: Path, target: Path, data: Dataset | None, say: Say, build: str = ""
 ) -> Conversion:
-    """Splits the heads, quantises, measures and writes a model file.
+    """Equalises channels, splits the heads, quantises, measures and writes a model file.
 
     Args:
         source: The float network.
@@ -59,8 +60,9 @@ def convert(
     """
     check_writable(target)
     samples = load_calibration(calibration, source.input)
-    split = split_heads(source)
+    reference = split_heads(source)
     say(f"quantising with {len(samples.samples)} calibration images (this takes about a minute)")
+    split = split_heads(equalise(source, samples.samples))
     bare = to_int8(split, source.input.name, samples.samples)
     quantization = Quantization(METHOD, samples.folder, len(samples.samples), samples.sha256)
     del samples
@@ -71,7 +73,7 @@ def convert(
         build=build,
         tools=tool_versions(),
     )
-    card = _measure(bare, card, split, data, say)
+    card = _measure(bare, card, reference, data, say)
     packed = pack(bare, card)
     with replacing(target) as scratch:
         scratch.write_bytes(packed)
@@ -79,8 +81,8 @@ def convert(
     return Conversion(target, len(packed), card)
 
 
-def _measure(bare: bytes, card: ModelCard, split: SplitModel, data: Dataset | None, say: Say) -> ModelCard:
-    """Adds delegation and accuracy, measured on a scratch copy of the file."""
+def _measure(bare: bytes, card: ModelCard, float_net: SplitModel, data: Dataset | None, say: Say) -> ModelCard:
+    """Adds delegation and accuracy, measured on a scratch copy of the file, beside the network as it was imported."""
     with tempfile.TemporaryDirectory(prefix="edgewren-") as folder:
         path = Path(folder) / "model.tflite"
         path.write_bytes(pack(bare, card))
@@ -90,7 +92,7 @@ def _measure(bare: bytes, card: ModelCard, split: SplitModel, data: Dataset | No
         if data is None:
             return card
         say(f"evaluating float and int8 on {len(data.truths)} images of {data.name}")
-        reference = predict(Detector(card, KerasExecutor(split, card.input)), data, Progress("float"))
+        reference = predict(Detector(card, KerasExecutor(float_net, card.input)), data, Progress("float"))
         predictions = predict(Detector(card, engine), data, Progress("int8"))
     return dataclasses.replace(card, accuracy=(_accuracy(reference, predictions, data, card),))
 

@@ -78,9 +78,10 @@ def test_float_network_is_as_accurate_as_published_figures_say(evaluation: dict[
     assert 35 < evaluation["reference"]["map50"] < 42
 
 
-def test_int8_loses_no_more_than_plain_quantisation_does(evaluation: dict[str, Any]) -> None:
-    assert evaluation["reference"]["map50"] - evaluation["map50"] < 8
-    assert evaluation["agreement_f1"] > 70
+def test_int8_stays_close_to_float(evaluation: dict[str, Any]) -> None:
+    """Plain quantisation loses 6.5 points here and agrees to 78 %; sample noise is about 2 points."""
+    assert evaluation["reference"]["map50"] - evaluation["map50"] < 4
+    assert evaluation["agreement_f1"] > 86
 
 
 def test_video_becomes_a_video_with_the_cars_boxed(model: Path, shared: Path, tmp_path: Path) -> None:
