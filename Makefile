@@ -15,8 +15,9 @@ ORACLE  := .venv-oracle
 # A model is named by its recipe or by a path.
 MODEL_FILE := $(if $(filter %.tflite,$(MODEL)),$(MODEL),build/models/$(MODEL).tflite)
 MIRROR_FLAG := $(if $(MIRROR),--mirror "$(MIRROR)")
-# Files become an annotated video, everything else is watched.
-LIVE_OUTPUT := $(if $(OUTPUT),$(OUTPUT),$(if $(wildcard $(SOURCE)),build/demo.mp4,http://127.0.0.1:8080))
+# A video becomes an annotated video, a folder a folder, everything else is watched.
+LIVE_OUTPUT = $(if $(OUTPUT),"$(OUTPUT)",$$(if [ -f "$(SOURCE)" ]; then echo build/demo.mp4; \
+  elif [ -d "$(SOURCE)" ]; then echo build/demo; else echo http://127.0.0.1:8080; fi))
 
 ifeq ($(filter eval,$(MAKECMDGOALS))$(DATA),eval)
 $(error DATA is empty; expected a folder of annotated images; type make eval DATA=dir)
@@ -26,9 +27,10 @@ endif
 .DEFAULT_GOAL := all
 
 all: setup ## set up, build the default model, run it on SOURCE=video|camera|folder
+	@mkdir -p build
 	@$(PY) -m convert build $(RECIPE) $(MIRROR_FLAG)
 ifneq ($(SOURCE),)
-	@$(PY) -m apps.live build/models/$(RECIPE).tflite "$(SOURCE)" "$(LIVE_OUTPUT)"
+	@$(PY) -m apps.live build/models/$(RECIPE).tflite "$(SOURCE)" $(LIVE_OUTPUT)
 else
 	@echo "Next: make live SOURCE=0             watch a camera in the browser"
 	@echo "      make live SOURCE=video.mp4     detect in a video, result in build/demo.mp4"
@@ -43,7 +45,8 @@ models: setup ## build recipes (MODELS="a b"; all by default)
 	@failed=0; for name in $(MODELS); do $(PY) -m convert build $$name $(MIRROR_FLAG) || failed=2; done; exit $$failed
 
 live: setup ## live detections: MODEL= SOURCE=0|video|folder|rtsp://.. OUTPUT=http://..|file.mp4
-	@$(PY) -m apps.live "$(MODEL_FILE)" "$(or $(SOURCE),0)" "$(LIVE_OUTPUT)"
+	@mkdir -p build
+	@$(PY) -m apps.live "$(MODEL_FILE)" "$(or $(SOURCE),0)" $(LIVE_OUTPUT)
 
 eval: setup ## accuracy of MODEL= on annotated images DATA=dir, beside the float network it was made from
 	@$(PY) -m convert evaluate "$(MODEL_FILE)" --data "$(DATA)" \
@@ -67,7 +70,8 @@ clean: ## remove what was built
 distclean: clean ## remove the environments too
 	rm -rf $(VENV) $(ORACLE) *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-setup: $(VENV)/.ready-convert
+# The developer's set-up holds all of the user's.
+setup: $(if $(wildcard $(VENV)/.ready-dev),$(VENV)/.ready-dev,$(VENV)/.ready-convert)
 setup-dev: $(VENV)/.ready-dev
 
 $(VENV)/.ready-%: pyproject.toml

@@ -65,7 +65,8 @@ def build(recipe: Recipe, out: Path, mirror: Path | None, say: Say, calibration:
     from convert.importers import load_source
 
     say(f"reading {model}")
-    source = load_source(model, weights, labels, recipe.input.size)
+    size = (recipe.input.size, recipe.input.size) if recipe.input.size else None
+    source = load_source(model, weights, labels, size)
     urls = {Path(file.path).name: file.url for file in (files.model, files.weights, files.labels)}
     source = dataclasses.replace(
         source,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
+import operator
 import os
 import sys
 import tempfile
@@ -18,11 +19,11 @@ from typing import Any
 
 from runtime.errors import RunError
 
-# Module that holds Interpreter, and the distribution its version comes from.
+# Name, module, where in it the Interpreter is, and the distribution its version comes from.
 _PROVIDERS = (
-    ("litert", "ai_edge_litert.interpreter", "ai-edge-litert"),
-    ("tflite_runtime", "tflite_runtime.interpreter", "tflite-runtime"),
-    ("tensorflow", "tensorflow.lite", "tensorflow"),
+    ("litert", "ai_edge_litert.interpreter", "Interpreter", "ai-edge-litert"),
+    ("tflite_runtime", "tflite_runtime.interpreter", "Interpreter", "tflite-runtime"),
+    ("tensorflow", "tensorflow", "lite.Interpreter", "tensorflow"),
 )
 
 
@@ -52,9 +53,10 @@ def provider() -> Provider:
         RunError: None is installed, with the reason each one failed.
     """
     reasons = []
-    for name, module, distribution in _PROVIDERS:
+    for name, module, attribute, distribution in _PROVIDERS:
         try:
-            interpreter = importlib.import_module(module).Interpreter
+            with quiet_native_log():
+                interpreter = operator.attrgetter(attribute)(importlib.import_module(module))
             return Provider(name, importlib.metadata.version(distribution), interpreter)
         except (ImportError, AttributeError, SystemError, importlib.metadata.PackageNotFoundError) as error:
             reasons.append(f"{distribution}: {error}")

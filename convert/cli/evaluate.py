@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from convert.cli.report import print_table
 
 if TYPE_CHECKING:
+    from runtime.card import ModelCard
     from runtime.detector import Detector
 
 
@@ -21,6 +23,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument("--weights", type=Path, metavar="F", help="weights of the .cfg (default: beside it)")
     parser.add_argument("--labels", type=Path, metavar="F", help="class names of the .cfg (default: beside it)")
     parser.add_argument("--reference", type=Path, metavar="FLOAT", help="a float network or model to compare with")
+    parser.add_argument("--resize", choices=("stretch", "letterbox"), help="how images are fitted to a .cfg")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -34,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     dataset = read_dataset(arguments.data)
     detector = _open(arguments.model, arguments)
-    reference = _open(arguments.reference, arguments) if arguments.reference else None
+    reference = _open(arguments.reference, arguments, detector.card) if arguments.reference else None
     predictions = predict(detector, dataset, Progress(arguments.model.name))
     measured = average_precision(predictions, dataset, detector.labels)
     rows: list[tuple[str, float, float, float | None]] = []
@@ -65,19 +68,31 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _open(path: Path, arguments: argparse.Namespace) -> Detector:
-    """A detector over a model file, or over a float network through the same steps."""
+def _open(path: Path, arguments: argparse.Namespace, like: ModelCard | None = None) -> Detector:
+    """A detector over a model file, or over a float network through the same steps.
+
+    Args:
+        path: The file.
+        arguments: The command line.
+        like: A card whose input and thresholds a float network takes over, so that only the numbers' width differs.
+    """
     from runtime.detector import Detector
 
     if path.suffix.lower() == ".tflite":
         return Detector.open(path)
     from convert.importers import load_source
 
-    source = load_source(path, arguments.weights, arguments.labels)
+    size = (like.input.width, like.input.height) if like else None
+    source = load_source(path, arguments.weights, arguments.labels, size)
 
     from convert.cards import make_card
     from convert.evaluate.keras_executor import KerasExecutor
     from convert.quantize.heads import split_heads
 
     split = split_heads(source)
-    return Detector(make_card(source, split.bindings), KerasExecutor(split, source.input))
+    card = make_card(source, split.bindings)
+    if like:
+        card = dataclasses.replace(card, input=like.input, thresholds=like.thresholds)
+    elif arguments.resize:
+        card = dataclasses.replace(card, input=dataclasses.replace(card.input, resize=arguments.resize))
+    return Detector(card, KerasExecutor(split, card.input))

@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_writable(arguments.output)
     list_images(arguments.calibration)
     data = read_dataset(arguments.data) if arguments.data else None
-    source = load_source(arguments.source, arguments.weights, arguments.labels, arguments.input_size)
+    size = (arguments.input_size, arguments.input_size) if arguments.input_size else None
+    source = load_source(arguments.source, arguments.weights, arguments.labels, size)
     source = dataclasses.replace(source, input=dataclasses.replace(source.input, resize=arguments.resize))
 
     from convert.conversion import convert

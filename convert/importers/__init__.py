@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def load_source(
-    path: Path, weights: Path | None = None, labels: Path | None = None, input_size: int | None = None
+    path: Path, weights: Path | None = None, labels: Path | None = None, input_size: tuple[int, int] | None = None
 ) -> SourceModel:
     """Reads a network.
 
@@ -21,7 +21,7 @@ def load_source(
         path: A Darknet ``.cfg``.
         weights: Its weights file; by default the one beside it.
         labels: Class names, one per line.
-        input_size: Side of a square input in pixels instead of the network's own size.
+        input_size: ``(width, height)`` in pixels instead of the network's own size.
 
     Raises:
         InputError: A kind of file that has no importer, or one the importer refuses.
@@ -34,4 +34,4 @@ def load_source(
     import_keras()
     from convert.importers import darknet
 
-    return darknet.load(path, weights, labels, (input_size, input_size) if input_size else None)
+    return darknet.load(path, weights, labels, input_size)

@@ -152,7 +152,7 @@ def test_labels(tmp_path: Path) -> None:
 
 
 def test_input_size_can_be_chosen(tmp_path: Path) -> None:
-    source = load_source(tiny_detector().write(tmp_path), input_size=96)
+    source = load_source(tiny_detector().write(tmp_path), input_size=(96, 96))
     assert (source.input.width, source.input.height) == (96, 96)
     assert [tuple(output.shape) for output in source.model.outputs] == [(1, 6, 6, 24), (1, 12, 12, 24)]
 
