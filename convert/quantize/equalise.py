@@ -110,7 +110,7 @@ def channel_factors(largest: Channels, reader_range: Channels | None) -> Channel
         weights = np.maximum(reader_range.astype(np.float64), 1e-6 * reader_range.max())
         factors = size**_ALPHA / weights ** (1 - _ALPHA)
     factors /= np.exp(np.log(factors).mean())
-    return np.clip(factors, 1 / _MAX_FACTOR, _MAX_FACTOR).astype(np.float32)
+    return np.asarray(np.clip(factors, 1 / _MAX_FACTOR, _MAX_FACTOR), np.float32)
 
 
 def _is_convolution(layer: Any) -> bool:
