@@ -56,7 +56,7 @@ bench: setup ## milliseconds per frame of MODEL= on this machine
 	@$(PY) -m runtime bench "$(MODEL_FILE)" --threads $(THREADS)
 
 test: setup-dev $(ORACLE)/.ready ## the whole test suite, set-up included
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: setup-dev ## ruff and mypy
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
