@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from convert.cards import tool_versions
@@ -13,6 +12,7 @@ from convert.data import read_dataset
 from convert.fetch import fetch_calibration, fetch_file, find_folder
 from convert.quiet import import_keras
 from convert.recipe import Recipe
+from convert.result import Result
 from runtime.card import ModelCard, SourceFile
 from runtime.errors import EdgewrenError
 from runtime.modelfile import read_card
@@ -20,17 +20,7 @@ from runtime.modelfile import read_card
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Built:
-    """A model file in place, and why it was not built anew (empty when it was)."""
-
-    path: Path
-    bytes: int
-    card: ModelCard
-    skipped: str = ""
-
-
-def build(recipe: Recipe, out: Path, mirror: Path | None, say: Say, calibration: Path | None = None) -> Built:
+def build(recipe: Recipe, out: Path, mirror: Path | None, say: Say, calibration: Path | None = None) -> Result:
     """Builds a recipe unless the file in place was made from the same recipe by the same tools.
 
     Args:
@@ -49,7 +39,7 @@ def build(recipe: Recipe, out: Path, mirror: Path | None, say: Say, calibration:
     key = _build_key(recipe, calibration, evaluation)
     card = _card_in_place(target)
     if card is not None and card.build == key:
-        return Built(target, target.stat().st_size, card, "up to date")
+        return Result(target, target.stat().st_size, card, "up to date")
 
     sources = out.parent / "sources" / recipe.name
     files = recipe.source
@@ -81,8 +71,7 @@ def build(recipe: Recipe, out: Path, mirror: Path | None, say: Say, calibration:
         ),
     )
     out.mkdir(parents=True, exist_ok=True)
-    done = convert(source, pictures, target, dataset, say, key)
-    return Built(done.path, done.bytes, done.card)
+    return convert(source, pictures, target, dataset, say, key)
 
 
 def _build_key(recipe: Recipe, calibration: Path | None, evaluation: Path | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from convert.cards import make_card, tool_versions
@@ -20,6 +19,7 @@ from convert.quantize.equalise import equalise
 from convert.quantize.heads import SplitModel, split_heads
 from convert.quantize.package import pack
 from convert.quantize.tflite import to_int8
+from convert.result import Result
 from convert.source import SourceModel
 from runtime.card import Accuracy, Delegation, ModelCard, Quantization
 from runtime.detector import Detector, default_threads
@@ -32,18 +32,9 @@ METHOD = "int8 post-training: channels equalised, heads split by kind, min-max r
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Conversion:
-    """A finished conversion: the file, its size in bytes, its card."""
-
-    path: Path
-    bytes: int
-    card: ModelCard
-
-
 def convert(
     source: SourceModel, calibration: Path, target: Path, data: Dataset | None, say: Say, build: str = ""
-) -> Conversion:
+) -> Result:
     """Equalises channels, splits the heads, quantises, measures and writes a model file.
 
     Args:
@@ -78,7 +69,7 @@ def convert(
     with replacing(target) as scratch:
         scratch.write_bytes(packed)
         Detector.open(scratch, threads=1).close()
-    return Conversion(target, len(packed), card)
+    return Result(target, len(packed), card)
 
 
 def _measure(bare: bytes, card: ModelCard, float_net: SplitModel, data: Dataset | None, say: Say) -> ModelCard:

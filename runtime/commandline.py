@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from runtime.errors import EdgewrenError, InputError
 
@@ -23,6 +23,25 @@ class Parser(argparse.ArgumentParser):
             InputError: Always.
         """
         raise InputError(f"{self.prog}: {message}", "", f"{self.prog} --help shows what it takes")
+
+
+def run_command(argv: Sequence[str], prog: str, description: str, modules: Sequence[Any]) -> int:
+    """Parses ``prog COMMAND ...`` and runs the command.
+
+    Args:
+        argv: The arguments after ``prog``.
+        prog: How the program is called.
+        description: What it is for.
+        modules: One module per command, in the order of the help text: each has
+            ``add_parser(commands)`` and sets ``run`` to what takes the parsed arguments and returns the exit status.
+    """
+    parser = Parser(prog=prog, description=description)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    for module in modules:
+        module.add_parser(commands)
+    arguments = parser.parse_args(argv)
+    status: int = arguments.run(arguments)
+    return status
 
 
 def run(program: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:

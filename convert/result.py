@@ -1,0 +1,25 @@
+"""What a conversion gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.card import ModelCard
+
+
+@dataclass(frozen=True)
+class Result:
+    """A model file in place.
+
+    Attributes:
+        path: The file.
+        bytes: Its size.
+        card: Its card.
+        skipped: Why it was not made anew; empty when it was.
+    """
+
+    path: Path
+    bytes: int
+    card: ModelCard
+    skipped: str = ""
