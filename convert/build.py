@@ -61,7 +61,7 @@ def build(recipe: Recipe, out: Path, mirror: Path | None, say: Say, calibration:
     source = dataclasses.replace(
         source,
         name=recipe.name,
-        input=dataclasses.replace(source.input, resize=recipe.input.resize),
+        input=dataclasses.replace(source.input, resize=recipe.input.resize or source.input.resize),
         thresholds=recipe.thresholds,
         source=dataclasses.replace(
             source.source,

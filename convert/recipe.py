@@ -59,9 +59,9 @@ class SourceRecipe:
 
 @dataclass(frozen=True)
 class InputRecipe:
-    """Overrides of what the importer assumes about the input."""
+    """Overrides of what the network's own files say about the input."""
 
-    resize: Literal["stretch", "letterbox"] = "stretch"
+    resize: Literal["stretch", "letterbox"] | None = None
     size: int | None = None
 
 

@@ -22,7 +22,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument("--labels", type=Path, metavar="F", help="default: the .names file beside the .cfg")
     parser.add_argument("--input-size", type=count, metavar="N", help="square input of N pixels (default: the .cfg's)")
     parser.add_argument(
-        "--resize", choices=("stretch", "letterbox"), default="stretch", help="how images are fitted (default: stretch)"
+        "--resize", choices=("stretch", "letterbox"), help="how images are fitted (default: as the .cfg says)"
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="annotated images: print float and int8 accuracy")
     parser.set_defaults(run=run)
@@ -43,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     data = read_dataset(arguments.data) if arguments.data else None
     size = (arguments.input_size, arguments.input_size) if arguments.input_size else None
     source = load_source(arguments.source, arguments.weights, arguments.labels, size)
-    source = dataclasses.replace(source, input=dataclasses.replace(source.input, resize=arguments.resize))
+    if arguments.resize:
+        source = dataclasses.replace(source, input=dataclasses.replace(source.input, resize=arguments.resize))
 
     from convert.conversion import convert
 

@@ -72,8 +72,9 @@ class VideoSink:
         self._writer.release()
         self._writer = None
         try:
-            if not self._scratch.stat().st_size:
-                raise OSError("nothing was written")
+            # OpenCV reports no failed write: on a full disk only the finished file tells.
+            if not _plays(self._scratch):
+                raise OSError("what was written does not play")
             os.replace(self._scratch, self._path)
         except OSError as error:
             self._scratch.unlink(missing_ok=True)
@@ -101,6 +102,15 @@ class VideoSink:
             self._start += (repeats - 1) / self._fps
             return 1
         return max(0, repeats)
+
+
+def _plays(path: Path) -> bool:
+    """Whether a video's first frame can be read."""
+    with quiet_native_log():
+        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        good = capture.isOpened() and capture.grab()
+        capture.release()
+    return good
 
 
 def _fit(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:

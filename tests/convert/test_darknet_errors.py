@@ -63,6 +63,10 @@ CFG_ERRORS: dict[str, tuple[Edit, str]] = {
     "grey input": (replace("channels=3", "channels=1"), r"line \d+ \[net\] has channels=1"),
     "no width": (replace("width=64", ""), r"\[net\] has no 'width='"),
     "odd input": (replace("width=64", "width=60"), r"\[yolo\] has a 4x4 grid on an input of 60x64|adds|joins"),
+    "pooling with more padding than window": (
+        replace("size=5", "size=5\npadding=5"),
+        r"\[maxpool\] has size=5 padding=5 on 4x4; expected a window that fits",
+    ),
     "window larger than the picture": (replace("size=3", "size=255"), r"\[convolutional\]"),
     "line without equals": (replace("filters=24", "filters 24"), r"net\.cfg line \d+ is 'filters 24'"),
     "broken header": (replace("[upsample]", "[upsample"), r"net\.cfg line \d+ is '\[upsample'"),
@@ -155,6 +159,15 @@ def test_input_size_can_be_chosen(tmp_path: Path) -> None:
     source = load_source(tiny_detector().write(tmp_path), input_size=(96, 96))
     assert (source.input.width, source.input.height) == (96, 96)
     assert [tuple(output.shape) for output in source.model.outputs] == [(1, 6, 6, 24), (1, 12, 12, 24)]
+
+
+@pytest.mark.parametrize(
+    ("line", "resize"), [("", "stretch"), ("letter_box=0", "stretch"), ("letter_box=1", "letterbox")]
+)
+def test_letterbox_as_the_file_says(line: str, resize: str, tmp_path: Path) -> None:
+    cfg = tiny_detector().write(tmp_path)
+    cfg.write_text(cfg.read_text().replace("[net]", f"[net]\n{line}"))
+    assert load_source(cfg).input.resize == resize
 
 
 def test_spaces_comments_repeats_and_case_mean_what_they_mean_to_darknet(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_shipped_recipe_is_complete(name: str) -> None:
 
 def test_defaults(tmp_path: Path) -> None:
     recipe = load_recipe(str(write_recipe(tmp_path)))
-    assert (recipe.input.resize, recipe.evaluation, recipe.thresholds.score) == ("stretch", None, 0.25)
+    assert (recipe.input.resize, recipe.evaluation, recipe.thresholds.score) == (None, None, 0.25)
 
 
 @pytest.mark.parametrize(

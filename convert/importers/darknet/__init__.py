@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 import keras
 
@@ -49,12 +50,16 @@ def load(
     return SourceModel(
         name=cfg.stem,
         model=keras.Model(network.image, [tensor for tensor, _, _ in network.heads], name="darknet"),
-        # Darknet feeds RGB in 0..1. Its own letterbox is off for the nets trained with plain resize; see the recipes.
-        input=InputSpec("image", width, height, "rgb", "stretch", (1 / 255,), (0.0,)),
+        # Darknet feeds RGB in 0..1, stretched unless [net] says letter_box.
+        input=InputSpec("image", width, height, "rgb", _resize(sections[0]), (1 / 255,), (0.0,)),
         decoder=DecoderSpec("yolo", tuple(head for _, head, _ in network.heads)),
         labels=Labels(names),
         source=Source("darknet", tuple(SourceFile(file.name, _sha256(file)) for file in files)),
     )
+
+
+def _resize(net: Section) -> Literal["stretch", "letterbox"]:
+    return "letterbox" if net.integer("letter_box", 0) else "stretch"
 
 
 def _net_size(net: Section) -> tuple[int, int]:

@@ -220,15 +220,15 @@ def _maxpool(network: Network, section: Section) -> Any:
     x = network.previous()
     strides = _strides(section, 1)
     size = section.integer("size", strides[1], low=1, high=255)
+    # Darknet counts both sides together, here and not in a convolution, and puts the odd pixel behind.
     padding = section.integer("padding", size - 1, high=255)
-    before, after = [], []
-    same = True
+    before, after, same = [], [], True
     for length, stride in zip(x.shape[1:3], strides, strict=True):
         count = (length + padding - size) // stride + 1
-        if count < 1 or padding >= 2 * size or length < size - padding // 2:
+        if count < 1 or padding >= size:
             raise InputError(
                 f"{section.where()} has size={size} padding={padding} on {x.shape[2]}x{x.shape[1]}",
-                "expected a window that fits",
+                "expected a window that fits, and padding smaller than it",
             )
         reach = (count - 1) * stride + size
         before.append(padding // 2)
@@ -236,7 +236,6 @@ def _maxpool(network: Network, section: Section) -> Any:
         same &= _same_is_symmetric(length, stride, count, reach, before[-1])
     if not same and (any(before) or any(after)):
         x = EdgePadding((before[0], before[1]), (after[0], after[1]), name=_name(section, "pad"))(x)
-        same = False
     mode = "same" if same else "valid"
     return keras.layers.MaxPooling2D(size, strides, mode, name=_name(section, "pool"))(x)
 
