@@ -1,0 +1,1 @@
+"""Training detectors: data, augmentation, targets, loss, loop."""
