@@ -281,3 +281,14 @@ def test_tensors_that_do_not_fit_the_card(change: Any, message: str) -> None:
     outputs.outputs = tuple(change(list(outputs.outputs)))
     with pytest.raises(InputError, match=message):
         make_decoder(ssd_card("sigmoid"), outputs)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("score", [1e-36, 1e-20, 0.3, 0.99999, 1.0])
+def test_threshold_only_leaves_out(name: str, activation: str, score: float) -> None:
+    """Whatever a threshold keeps is what the same frame without one gives, down to the last bit of float32."""
+    outputs = make_outputs(name, 9, activation, spread=60.0)
+    decoder = make_decoder(ssd_card(activation), outputs)
+    every = as_rows(decoder.decode(outputs, 0.0))
+    assert as_rows(decoder.decode(outputs, score)) == [row for row in every if row[0] >= np.float32(score)]
