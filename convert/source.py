@@ -17,8 +17,9 @@ class SourceModel:
 
     Attributes:
         name: Model name, such as ``yolo-fastest-1.1``.
-        model: Keras 3 functional model with one ``(1, height, width, 3)`` input. Its outputs are the raw heads, one
-            tensor per entry of ``decoder.heads`` in that order, no sigmoid, no boxes.
+        model: Keras 3 functional model with one ``(1, height, width, 3)`` input. Its outputs are the raw heads, no
+            sigmoid, no boxes, in the order of ``decoder.heads``: one tensor each for ``yolo`` (as Darknet interleaves
+            it), two each for ``ssd`` (box offsets, then class logits; shapes in ``runtime.decode.ssd``).
         input: How images are fed to it.
         decoder: How its heads become boxes.
         labels: Class names.

@@ -80,12 +80,18 @@ class DecoderSpec:
     """How raw head tensors become boxes. ``runtime.decode`` holds one module per ``name``.
 
     Attributes:
-        name: ``yolo``: YOLOv3 boxes, logits of independent classes times an objectness logit.
+        name: ``yolo``: YOLOv3 boxes, sigmoid of each class times sigmoid of an objectness; ``ssd``: offsets from
+            anchors, and a score per class without objectness.
         heads: One entry per scale.
+        variances: ``ssd`` only: what box offsets are multiplied by, for the centre and for the logarithm of the size.
+        activation: ``ssd`` only: ``sigmoid`` for classes that are independent, ``softmax`` for classes that exclude
+            each other and of which the first is the background.
     """
 
     name: str
     heads: tuple[HeadSpec, ...]
+    variances: tuple[float, float] = (0.1, 0.2)
+    activation: Literal["sigmoid", "softmax"] = "sigmoid"
 
 
 @dataclass(frozen=True)
@@ -240,15 +246,24 @@ _REBUILD = "rebuild the model with python -m convert"
 
 def _check(card: ModelCard, file: str) -> None:
     """Refuses values that have the right type but cannot be obeyed."""
-    spec, heads = card.input, card.decoder.heads
+    spec, decoder, heads, labels = card.input, card.decoder, card.decoder.heads, card.labels
+    softmax = decoder.activation == "softmax"
     tests: list[tuple[bool, str, str]] = [
         (0 < spec.width <= 8192 and 0 < spec.height <= 8192, f"input size {spec.width}x{spec.height}", "1..8192"),
         (len(spec.scale) in (1, 3) and len(spec.offset) in (1, 3), "input.scale or input.offset", "1 or 3 numbers"),
         (all(s != 0 for s in spec.scale), "input.scale is 0", "a non-zero number"),
         (0 <= spec.pad_value <= 255, f"input.pad_value {spec.pad_value}", "0..255"),
-        (bool(card.labels.names), "labels.names is empty", "one name per class"),
+        (bool(labels.names), "labels.names is empty", "one name per class"),
+        (len(labels.names) > labels.background, "labels.names holds the background alone", "a class beside it"),
         (bool(heads), "decoder.heads is empty", "one entry per scale"),
         (all(h.stride > 0 and h.anchors for h in heads), "a head without stride or anchors", "both"),
+        (all(0 < v <= 100 for v in decoder.variances), f"decoder.variances {decoder.variances}", "above 0, up to 100"),
+        (not softmax or decoder.name != "yolo", "decoder.activation softmax with decoder yolo", "sigmoid"),
+        (
+            labels.background == softmax,
+            f"labels.background {str(labels.background).lower()} with decoder.activation {decoder.activation}",
+            "true with softmax, false with sigmoid",
+        ),
         (all(0 <= o.head < len(heads) for o in card.outputs), "an output of an unknown head", "a head index"),
         (len({o.name for o in card.outputs}) == len(card.outputs), "two outputs of one name", "unique names"),
         (0 <= card.thresholds.score <= 1 and 0 <= card.thresholds.iou <= 1, "a threshold", "a number in 0..1"),

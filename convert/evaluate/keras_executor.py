@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -40,7 +41,9 @@ class KerasExecutor:
 
     def invoke(self) -> None:
         """Runs the network once."""
-        self._results = [np.asarray(result) for result in self._model.predict_on_batch(self._input)]
+        # A model with a single output returns it bare.
+        results = keras.tree.flatten(self._model.predict_on_batch(self._input))
+        self._results = [np.asarray(result) for result in results]
 
     def output_view(self, index: int) -> npt.NDArray[Any]:
         """The result of one output."""

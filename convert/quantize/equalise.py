@@ -86,7 +86,7 @@ def find_pairs(model: keras.Model) -> Iterator[Pair]:
     """All convolutions whose channels may be rescaled, in network order."""
     ends = {tensor._keras_history.operation.name for tensor in model.outputs}
     for layer in model.layers:
-        if _is_convolution(layer):
+        if _is_convolution(layer) and _used_once(layer):
             pair = _pair_of(layer, ends)
             if pair is not None:
                 yield pair
@@ -117,6 +117,11 @@ def _is_convolution(layer: Any) -> bool:
     return isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D))
 
 
+def _used_once(layer: Any) -> bool:
+    """Whether a layer is applied in one place alone; one shared between heads cannot suit the factors of each."""
+    return len(layer._inbound_nodes) == 1
+
+
 def _followers(layer: Any) -> list[Any]:
     return [node.operation for node in layer._outbound_nodes]
 
@@ -137,7 +142,8 @@ def _pair_of(first: Any, ends: set[str]) -> Pair | None:
 
 def _only_follower(layer: Any, kind: type, ends: set[str]) -> bool:
     followers = _followers(layer)
-    return layer.name not in ends and len(followers) == 1 and isinstance(followers[0], kind)
+    alone = layer.name not in ends and len(followers) == 1
+    return alone and isinstance(followers[0], kind) and _used_once(followers[0])
 
 
 def _readers(layer: Any, ends: set[str]) -> list[Any]:
@@ -148,6 +154,8 @@ def _readers(layer: Any, ends: set[str]) -> list[Any]:
         if current.name in ends:
             return []
         for follower in _followers(current):
+            if not _used_once(follower):
+                return []
             if isinstance(follower, _COMMUTING):
                 open_.append(follower)
             elif _is_convolution(follower) and getattr(follower, "groups", 1) == 1:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from runtime.card import ModelCard
 from runtime.decode.candidates import Candidates
+from runtime.decode.ssd import SsdDecoder
 from runtime.decode.yolo import YoloDecoder
 from runtime.engine import Executor
 from runtime.errors import InputError
@@ -18,7 +20,7 @@ class Decoder(Protocol):
         """Candidates with a score of at least ``score``, in no particular order, before suppression."""
 
 
-_DECODERS = {"yolo": YoloDecoder}
+_DECODERS: dict[str, Callable[[ModelCard, Executor], Decoder]] = {"ssd": SsdDecoder, "yolo": YoloDecoder}
 
 
 def make_decoder(card: ModelCard, executor: Executor) -> Decoder:

@@ -21,16 +21,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.card import HeadSpec, Kind, ModelCard
-from runtime.decode.candidates import Candidates, Floats, Lookup, by_byte, logit, sigmoid, stored_values
+from runtime.card import ModelCard
+from runtime.decode.candidates import Candidates, Floats, Lookup, by_byte, sigmoid, stored_values
+from runtime.decode.heads import HeadsDecoder, bind, cell_grid, half_size, loose_bound
 from runtime.engine import Executor, TensorSpec
-from runtime.errors import InputError
-
-# exp() of a damaged or extreme logit must not become infinity: 16 already means 8 million pixels per anchor pixel.
-_MAX_LOG_SIZE = np.float32(16)
 
 
-class YoloDecoder:
+class YoloDecoder(HeadsDecoder):
     """Decodes split YOLO heads.
 
     Args:
@@ -43,25 +40,7 @@ class YoloDecoder:
     """
 
     def __init__(self, card: ModelCard, executor: Executor) -> None:
-        self._heads = [_Head(card, index, executor.outputs) for index in range(len(card.decoder.heads))]
-        self._score = -1.0
-
-    def decode(self, executor: Executor, score: float) -> Candidates:
-        """Candidates with a score of at least ``score``, in no particular order, before suppression."""
-        if score != self._score:
-            for head in self._heads:
-                head.set_score(score)
-            self._score = score
-        parts = [part for head in self._heads if (part := head.decode(executor)) is not None]
-        if len(parts) == 1:
-            return parts[0]
-        if not parts:
-            return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32))
-        return Candidates(
-            np.concatenate([part.boxes for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.class_ids for part in parts]),
-        )
+        super().__init__([_Head(card, index, executor.outputs) for index in range(len(card.decoder.heads))])
 
 
 class _Head:
@@ -71,7 +50,7 @@ class _Head:
         spec = card.decoder.heads[index]
         self._classes = len(card.labels.names)
         rows, columns = card.input.height // spec.stride, card.input.width // spec.stride
-        bound = _bind(card, index, outputs, rows, columns)
+        bound = bind(card, index, outputs, (rows, columns), {"box": 4, "objectness": 1, "class": self._classes})
         self._box, self._objectness, self._class = bound["box"], bound["objectness"], bound["class"]
         self._objectness_spec, self._class_spec = outputs[self._objectness], outputs[self._class]
         self._objectness_of = Lookup(self._objectness_spec, sigmoid)
@@ -79,8 +58,9 @@ class _Head:
         factor, stride = np.float32(spec.scale_xy), np.float32(spec.stride)
         shift = (factor - np.float32(1)) / np.float32(2)
         self._centre_of = Lookup(outputs[self._box], lambda t: (factor * sigmoid(t) - shift) * stride)
-        self._half_of = Lookup(outputs[self._box], _half_size)
-        self._corner, self._anchor = _grid(spec, rows, columns)
+        self._half_of = Lookup(outputs[self._box], half_size)
+        cell, self._anchor = cell_grid(spec, rows, columns)
+        self._corner = cell * stride
         self._score = 0.0
         self._bounds = _Bounds(None, None)
 
@@ -122,39 +102,6 @@ class _Head:
         return boxes
 
 
-def _half_size(t: Floats) -> Floats:
-    """Half the side of a box in units of its anchor."""
-    return np.asarray(np.exp(np.minimum(t, _MAX_LOG_SIZE)) / 2, np.float32)
-
-
-def _bind(card: ModelCard, index: int, outputs: tuple[TensorSpec, ...], rows: int, columns: int) -> dict[Kind, int]:
-    """Position of each kind's tensor among the outputs."""
-    count = len(card.decoder.heads[index].anchors)
-    sizes: dict[Kind, int] = {"box": 4, "objectness": 1, "class": len(card.labels.names)}
-    found = {}
-    for kind, size in sizes.items():
-        shape = (1, rows, columns, count * size)
-        names = [output.name for output in card.outputs if output.head == index and output.kind == kind]
-        positions = [i for i, output in enumerate(outputs) if output.name in names]
-        if len(positions) != 1 or outputs[positions[0]].shape != shape:
-            seen = ", ".join(f"{output.name} {output.shape}" for output in outputs)
-            raise InputError(
-                f"{card.name} has outputs {seen[:200]}",
-                f"the card wants one '{kind}' tensor of shape {shape} for head {index}",
-                "rebuild the model",
-            )
-        found[kind] = positions[0]
-    return found
-
-
-def _grid(spec: HeadSpec, rows: int, columns: int) -> tuple[Floats, Floats]:
-    """Cell corner and anchor size in pixels, ``(rows * columns * anchors, 2)`` each, in the order of the tensors."""
-    y, x, _ = np.indices((rows, columns, len(spec.anchors)), np.float32)
-    corner = np.stack([x, y], axis=-1).reshape(-1, 2) * np.float32(spec.stride)
-    anchor = np.tile(np.array(spec.anchors, np.float32), (rows * columns, 1))
-    return np.ascontiguousarray(corner, np.float32), anchor
-
-
 @dataclass(frozen=True)
 class _Bounds:
     """Smallest stored logits that can reach a score.
@@ -174,9 +121,7 @@ class _Bounds:
     ) -> _Bounds:
         """The bounds of one head."""
         if objectness_of.ascending is None or class_of.ascending is None:
-            # Rounded outwards: the exact score has the last word.
-            bound = logit(score) - 1e-3
-            return cls(bound / objectness.scale + objectness.zero_point - 1 if objectness.quantized else bound, None)
+            return cls(loose_bound(objectness, score), None)
         reach = objectness_of.ascending[:, None] * class_of.ascending
         # Scores ascend along the stored class logit, so counting the misses gives the first hit.
         misses = np.count_nonzero(reach < score, axis=1)

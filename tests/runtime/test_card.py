@@ -77,6 +77,13 @@ def test_optional_parts_may_be_absent() -> None:
         ("decoder.heads", [], "decoder.heads is empty"),
         ("decoder.heads", [{"stride": 0, "anchors": [[1, 2]]}], "a head without stride or anchors"),
         ("decoder.heads", [{"stride": 8, "anchors": [[1]]}], "anchors[0] is [1]"),
+        ("decoder.variances", [0.1], "decoder.variances is [0.1]"),
+        ("decoder.variances", [0.0, 0.2], "decoder.variances (0.0, 0.2)"),
+        ("decoder.variances", [0.1, -0.2], "decoder.variances (0.1, -0.2)"),
+        ("decoder.variances", [1e9, 0.2], "decoder.variances (1000000000.0, 0.2)"),
+        ("decoder.activation", "relu", "decoder.activation is 'relu'"),
+        ("decoder.activation", "softmax", "decoder.activation softmax with decoder yolo"),
+        ("labels.background", True, "labels.background true with decoder.activation sigmoid"),
         ("outputs", [{"name": "x", "kind": "box", "head": 3}], "an output of an unknown head"),
         ("thresholds.score", 1.5, "a threshold"),
         ("thresholds.max_detections", 0, "max_detections"),
@@ -94,6 +101,35 @@ def test_wrong_card_is_refused_in_one_line(path: str, value: object, message: st
         ModelCard.from_json(json.dumps(data), "m.tflite card.json")
     assert message in str(caught.value)
     assert "\n" not in caught.value.line()
+
+
+def test_decoder_fields_of_other_decoders_have_defaults() -> None:
+    """Cards written before there was a choice."""
+    card = make_card()
+    data = card.to_dict()
+    del data["decoder"]["variances"], data["decoder"]["activation"]
+    assert ModelCard.from_json(json.dumps(data)) == card
+    assert (card.decoder.variances, card.decoder.activation) == ((0.1, 0.2), "sigmoid")
+
+
+@pytest.mark.parametrize(
+    ("activation", "names", "background", "message"),
+    [
+        ("sigmoid", ("wren",), False, ""),
+        ("softmax", ("none", "wren"), True, ""),
+        ("softmax", ("none", "wren"), False, "labels.background false with decoder.activation softmax"),
+        ("sigmoid", ("none", "wren"), True, "labels.background true with decoder.activation sigmoid"),
+        ("softmax", ("none",), True, "labels.names holds the background alone"),
+    ],
+)
+def test_background_belongs_to_softmax(activation: Any, names: tuple[str, ...], background: bool, message: str) -> None:
+    decoder = DecoderSpec("ssd", (HeadSpec(16, ((10.0, 20.0),)),), (0.1, 0.25), activation)
+    card = make_card(decoder=decoder, labels=Labels(names, background))
+    if not message:
+        assert ModelCard.from_json(card.to_json()) == card
+        return
+    with pytest.raises(InputError, match=message):
+        ModelCard.from_json(card.to_json())
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, b"\xff\xfe"])
