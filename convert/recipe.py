@@ -7,29 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from runtime.card import Thresholds
+from convert.train.recipe import FolderRecipe, RemoteFile, ScenesRecipe, TrainRecipe
+from runtime.card import HeadSpec, Thresholds
 from runtime.errors import InputError
 from runtime.files import read_text
 from runtime.schema import decode
 
 FOLDER = Path(__file__).with_name("recipes")
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A pinned file.
-
-    Attributes:
-        path: Where a mirror keeps it.
-        url: Its public address.
-        sha256: Hash of its bytes.
-        bytes: Its size.
-    """
-
-    path: str
-    url: str
-    sha256: str
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -48,13 +32,46 @@ class RemoteFolder:
 
 
 @dataclass(frozen=True)
-class SourceRecipe:
-    """The network: for ``darknet`` the .cfg, its weights and its class names."""
+class DarknetRecipe:
+    """A network from elsewhere: its .cfg, its weights and its class names."""
 
     format: Literal["darknet"]
     model: RemoteFile
     weights: RemoteFile
     labels: RemoteFile
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """An architecture of ``convert/models``; see ``SsdConfig`` for the fields.
+
+    Attributes:
+        heads: Anchors per scale in pixels of the input; empty for SSD's defaults.
+    """
+
+    architecture: Literal["ssd-mobilenetv2"]
+    size: int = 320
+    width: float = 1.0
+    lite: bool = True
+    neck: int = 0
+    kernel: int = 3
+    heads: tuple[HeadSpec, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainedRecipe:
+    """A network this project defines and trains.
+
+    Attributes:
+        weights: File beside the recipe, Keras's ``.weights.h5``, written by ``python -m convert train``.
+        labels: Class names by class index, without background.
+        network: Its shape.
+    """
+
+    format: Literal["trained"]
+    weights: str
+    labels: tuple[str, ...]
+    network: NetworkRecipe
 
 
 @dataclass(frozen=True)
@@ -66,13 +83,6 @@ class InputRecipe:
 
 
 @dataclass(frozen=True)
-class EvaluationRecipe:
-    """Annotated pictures to measure on, when a mirror has them."""
-
-    path: str
-
-
-@dataclass(frozen=True)
 class Recipe:
     """One model of the zoo. ``file`` is where the recipe itself lies."""
 
@@ -81,27 +91,33 @@ class Recipe:
     task: Literal["detect"]
     licence: str
     homepage: str
-    source: SourceRecipe
-    calibration: RemoteFolder
+    source: DarknetRecipe | TrainedRecipe
+    calibration: RemoteFolder | FolderRecipe | ScenesRecipe
     input: InputRecipe = field(default_factory=InputRecipe)
-    evaluation: EvaluationRecipe | None = None
+    evaluation: FolderRecipe | ScenesRecipe | None = None
+    train: TrainRecipe | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     file: str = ""
 
-    def manifest(self) -> dict[str, str]:
-        """Name to sha256 of the calibration pictures.
+    @property
+    def folder(self) -> Path:
+        """Where the recipe and the files beside it lie."""
+        return Path(self.file).parent
 
-        Raises:
-            InputError: The manifest is missing or has a line that is not ``sha256  name``.
-        """
-        path = Path(self.file).with_name(self.calibration.manifest)
-        pins: dict[str, str] = {}
-        for number, line in enumerate(read_text(path, "a manifest").splitlines(), start=1):
-            digest, _, name = line.partition("  ")
-            if len(digest) != 64 or not name or "/" in name or name.startswith("."):
-                raise InputError(f"{path} line {number} is '{line[:60]}'", "expected 'sha256  name'")
-            pins[name] = digest
-        return pins
+
+def read_manifest(path: Path) -> dict[str, str]:
+    """Name to sha256 of pinned pictures.
+
+    Raises:
+        InputError: The manifest is missing or has a line that is not ``sha256  name``.
+    """
+    pins: dict[str, str] = {}
+    for number, line in enumerate(read_text(path, "a manifest").splitlines(), start=1):
+        digest, _, name = line.partition("  ")
+        if len(digest) != 64 or not name or "/" in name or name.startswith("."):
+            raise InputError(f"{path} line {number} is '{line[:60]}'", "expected 'sha256  name'")
+        pins[name] = digest
+    return pins
 
 
 def load_recipe(name: str) -> Recipe:

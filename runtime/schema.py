@@ -21,8 +21,8 @@ def decode(kind: type[T], data: object, where: str) -> T:
     """Builds a value of type ``kind`` from plain data.
 
     Args:
-        kind: A dataclass, ``bool``, ``int``, ``float``, ``str``, ``Literal``, ``X | None``, ``tuple[X, ...]``,
-            ``tuple[X, Y]``, ``dict[str, X]`` or any nesting of these.
+        kind: A dataclass, a union of dataclasses (told apart by their fields), ``bool``, ``int``, ``float``, ``str``,
+            ``Literal``, ``X | None``, ``tuple[X, ...]``, ``tuple[X, Y]``, ``dict[str, X]`` or any nesting of these.
         data: What ``json.loads`` or ``tomllib.loads`` returned.
         where: The path to ``data`` for error texts, such as ``card.json: outputs[2]``.
 
@@ -52,7 +52,7 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
             raise _wrong(where, data, "one of " + ", ".join(map(str, get_args(kind))))
         return data
     if origin in (Union, types.UnionType):
-        return _decode_optional(kind, data, where)
+        return _decode_union(kind, data, where)
     if origin is tuple:
         return _decode_tuple(get_args(kind), data, where)
     if origin is dict:
@@ -79,13 +79,24 @@ def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
     return kind(**values)
 
 
-def _decode_optional(kind: Any, data: Any, where: str) -> Any:
+def _decode_union(kind: Any, data: Any, where: str) -> Any:
     choices = [choice for choice in get_args(kind) if choice is not type(None)]
     if data is None and len(choices) < len(get_args(kind)):
         return None
-    if len(choices) != 1:
-        raise TypeError(f"schema does not support {kind}")
-    return _decode(choices[0], data, where)
+    return _decode(choices[0] if len(choices) == 1 else _choose(choices, data), data, where)
+
+
+def _choose(choices: list[Any], data: Any) -> Any:
+    """The dataclass that shares most fields with the data; a ``Literal`` field that does not fit rules one out."""
+    given = data if isinstance(data, dict) else {}
+
+    def fit(choice: Any) -> tuple[bool, int]:
+        hints = typing.get_type_hints(choice)
+        literals = {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}
+        tagged = all(given[name] in allowed for name, allowed in literals.items() if name in given)
+        return tagged, len(set(given) & set(hints))
+
+    return max(choices, key=fit)
 
 
 def _decode_tuple(items: tuple[Any, ...], data: Any, where: str) -> tuple[Any, ...]:

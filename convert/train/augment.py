@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -110,13 +111,12 @@ def _mosaic(draw: Draw, size: int, how: Augmentation, random: np.random.Generato
 def _warp(example: Example, width: int, height: int, how: Augmentation, random: np.random.Generator) -> Example:
     """Quarter turn, flip, stretch to the new size, then zoom, aspect and shift around the middle."""
     matrix = _matrix(example.pixels.shape[1], example.pixels.shape[0], width, height, how, random)
-    # Averages instead of dropping pixels where the picture shrinks.
-    shrinks = abs(np.linalg.det(matrix[:, :2])) < 0.3
+    pixels, reduced = _halved(example.pixels, matrix)
     pixels = cv2.warpAffine(
-        example.pixels,
-        matrix,
+        pixels,
+        reduced,
         (width, height),
-        flags=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
+        flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=[int(value) for value in random.integers(0, 256, 3)],
     )
@@ -147,6 +147,16 @@ def _matrix(
     room = np.maximum(how.shift, np.abs(zoom - 1) / 2)
     middle = np.array([to_width, to_height]) * (0.5 + random.uniform(-room, room, 2))
     return np.column_stack([linear, middle - linear @ [width / 2, height / 2]])
+
+
+def _halved(pixels: Any, matrix: npt.NDArray[np.float64]) -> tuple[Any, npt.NDArray[np.float64]]:
+    """Averages two by two pixels as long as the warp would skip every other one."""
+    matrix = matrix.copy()
+    while abs(np.linalg.det(matrix[:, :2])) < 0.25 and min(pixels.shape[:2]) > 32:
+        before = pixels.shape[1::-1]
+        pixels = cv2.resize(pixels, (before[0] // 2, before[1] // 2), interpolation=cv2.INTER_AREA)
+        matrix[:, :2] *= np.array(before) / np.array(pixels.shape[1::-1])
+    return pixels, matrix
 
 
 def _move(boxes: Floats, matrix: npt.NDArray[np.float64]) -> Floats:

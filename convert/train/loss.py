@@ -8,16 +8,14 @@ arXiv:2006.04388), so that well-placed boxes score higher, or softmax with backg
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from convert.train.recipe import BoxLoss, ClassLoss
 from convert.train.targets import EMPTY, Floats, corners
-
-ClassLoss = Literal["focal", "quality", "hard-negative"]
-BoxLoss = Literal["smooth-l1", "giou"]
 
 _FOCUS = 2.0
 # Focal loss with hard targets weighs the rare objects less than the easy background (its alpha).
