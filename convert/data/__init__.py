@@ -6,14 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from convert.data.check import check_entries
+from convert.data.coco import is_coco, read_coco
 from convert.data.dataset import Dataset, Problem, Truth
-from convert.data.report import report, summary
+from convert.data.report import report, summary, uncounted
 from convert.data.voc import is_voc, read_voc
 from convert.data.yolo_txt import is_yolo, read_yolo
 from runtime.errors import InputError
 from runtime.files import check_folder
 
-_FORMATS = (("Pascal VOC", is_voc, read_voc), ("YOLO", is_yolo, read_yolo))
+_FORMATS = (("COCO", is_coco, read_coco), ("Pascal VOC", is_voc, read_voc), ("YOLO", is_yolo, read_yolo))
 
 
 def read_dataset(
@@ -22,7 +23,7 @@ def read_dataset(
     labels: tuple[str, ...] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """Reads an annotated folder (Pascal VOC xml or YOLO text) and decodes every picture once.
+    """Reads an annotated folder (COCO json, Pascal VOC xml or YOLO text) and decodes every picture once.
 
     A picture with a problem is left out as a whole, not just the object that is wrong: a picture whose label is
     missing teaches, and counts, the wrong thing. ``Dataset.problems`` tells what was left out and why. Boxes that
@@ -50,10 +51,10 @@ def read_dataset(
     if not found:
         raise InputError(
             f"{folder} has no annotations in a known layout",
-            "expected Pascal VOC (.xml) or YOLO labels (images/, labels/, classes.txt)",
+            "expected COCO (annotations.json), Pascal VOC (.xml) or YOLO labels (images/, labels/, classes.txt)",
             "check --data",
         )
     return check_entries(folder, found[0][1](folder, labels), strict, labels, progress)
 
 
-__all__ = ["Dataset", "Problem", "Truth", "read_dataset", "report", "summary"]
+__all__ = ["Dataset", "Problem", "Truth", "read_dataset", "report", "summary", "uncounted"]

@@ -75,7 +75,8 @@ def check_entries(
 
 def _refuse(what: str, problems: list[Problem], action: str) -> None:
     first = next((problem for problem in problems if not problem.kept), problems[0])
-    raise InputError(f"{what}: {len(problems)} problems ({counts(problems)}), first {first}", "", action)
+    many = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    raise InputError(f"{what}: {many} ({counts(problems)}), first {first}", "", action)
 
 
 def _decode(paths: list[Path], progress: Callable[[int, int], None] | None) -> list[Size | InputError]:
@@ -131,14 +132,17 @@ def _class_number(item: Object, numbers: dict[str, int]) -> int | None:
 
 
 def _check_size(entry: Entry, size: Size) -> list[Problem]:
-    if entry.size is None or entry.size == size:
+    if entry.size is None:
         return []
-    stated, real = f"{entry.size[0]:g}x{entry.size[1]:g}", f"{size[0]}x{size[1]}"
-    if not any(entry.size):
+    (width, height), (real_width, real_height) = entry.size, size
+    if width == real_width and height == real_height:
+        return []
+    stated, real = f"{width:g}x{height:g}", f"{real_width}x{real_height}"
+    if not width and not height:
         # Some tools write 0. The boxes are in pixels and are checked against the picture itself.
         detail = f"the label does not tell the size; the picture is {real}"
         return [Problem(entry.source, entry.size_line, NO_SIZE, detail, kept=True)]
-    if entry.size == size[::-1]:
+    if width == real_height and height == real_width:
         detail = f"the label says {stated}, the upright picture is {real}"
         return [Problem(entry.source, entry.size_line, ROTATED, detail)]
     return [Problem(entry.source, entry.size_line, OTHER_SIZE, f"the label says {stated}, the picture is {real}")]

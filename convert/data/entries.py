@@ -82,7 +82,10 @@ class Entries:
 
 def shown(value: object, limit: int = 60) -> str:
     """A piece of a file for a message: one line, printable, not long."""
-    text = value if isinstance(value, str) else repr(value)
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except RecursionError:
+        text = type(value).__name__
     text = re.sub(r"\s+", " ", text[: 4 * limit]).strip()
     text = "".join(char if char.isprintable() else "?" for char in text)
     return text if len(text) <= limit else text[: limit - 3] + "..."

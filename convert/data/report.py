@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from convert.data.dataset import Dataset, Problem
+from convert.data.entries import shown
 
 SHOWN = 20
 
@@ -45,3 +46,21 @@ def summary(dataset: Dataset) -> str:
 def counts(problems: list[Problem]) -> str:
     """Problems counted by kind, as ``2 broken image, 1 no label``."""
     return ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(p.kind for p in problems).items()))
+
+
+def uncounted(dataset: Dataset, labels: tuple[str, ...]) -> str:
+    """Says which objects an evaluation leaves out because the model has no such class; empty when there are none.
+
+    Args:
+        dataset: The data set.
+        labels: The model's class names.
+
+    Raises:
+        InputError: The data set and the model have not one class in common.
+    """
+    unknown = dataset.class_map(labels) < 0
+    names = Counter(dataset.names[number] for truth in dataset.truths for number in truth.class_ids if unknown[number])
+    if not names:
+        return ""
+    some = ", ".join(f"{shown(name)} ({count})" for name, count in names.most_common(5))
+    return f"{dataset.name}: {names.total()} objects of {len(names)} classes the model lacks do not count: {some}"

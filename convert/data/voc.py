@@ -82,7 +82,8 @@ def _label_folder(folder: Path) -> Path:
 
 
 def _list_xml(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".xml" and not p.name.startswith("."))
+    found = (path for path in folder.rglob("*") if path.suffix.lower() == ".xml" and not path.name.startswith("."))
+    return sorted(path for path in found if path.is_file())
 
 
 def _names(folder: Path, entries: tuple[Entry, ...]) -> tuple[str, ...]:

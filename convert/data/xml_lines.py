@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 # A label file of a thousand objects has about 300 kB.
-MAX_BYTES = 8 << 20
+MAX_BYTES = 4 << 20
 _MAX_DEPTH = 100
 
 
@@ -28,11 +28,11 @@ class XmlError(Exception):
 
 @dataclass
 class Element:
-    """An element, its own text, and its children."""
+    """An element, the pieces of its own text, and its children."""
 
     tag: str
     line: int
-    text: str = ""
+    texts: list[str] = field(default_factory=list)
     children: list[Element] = field(default_factory=list)
 
     def find(self, tag: str) -> Element | None:
@@ -42,7 +42,7 @@ class Element:
     def value(self, tag: str) -> str:
         """Text of the first child of that tag, without white space around it; empty where there is none."""
         child = self.find(tag)
-        return child.text.strip() if child else ""
+        return "".join(child.texts).strip() if child else ""
 
 
 def read_xml(path: Path) -> Element:
@@ -101,7 +101,7 @@ class _Parser:
 
     def _text(self, data: str) -> None:
         if self._stack:
-            self._stack[-1].text += data
+            self._stack[-1].texts.append(data)
 
     def _doctype(self, *_: object) -> None:
         raise XmlError(self._expat.CurrentLineNumber, "has a DOCTYPE, which labels do not need")

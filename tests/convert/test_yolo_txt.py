@@ -62,7 +62,7 @@ def test_wrong_line_is_named(text: str | bytes, where: str, message: str, tmp_pa
     assert [truth.path.stem for truth in dataset.truths] == ["b"]
     assert dataset.skipped == len(dataset.problems) == 1
     assert f"{folder}/labels/a.txt{where}: {message}" in str(dataset.problems[0])
-    with pytest.raises(InputError, match=rf"1 problems \(1 [\w ]+\), first .*a\.txt{where}: "):
+    with pytest.raises(InputError, match=rf"1 problem \(1 [\w ]+\), first .*a\.txt{where}: "):
         read_dataset(folder, strict=True)
 
 
