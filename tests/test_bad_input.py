@@ -88,7 +88,7 @@ CASES: list[tuple[str, str, str]] = [
     (
         "convert",
         "evaluate {m} --data {d}/voc --strict",
-        "1 problem (1 box outside), first {d}/voc/b.xml:4: box outside",
+        "(1 box outside), first {d}/voc/b.xml:4: box outside",
     ),
     ("convert", "evaluate {m} --data {d}/voc-bad", "has 1 images and none can be used: 1 problem (1 malformed), first"),
     ("convert", "evaluate {m} --data {d}/coco-bad", "annotations.json:1: malformed"),
