@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from convert.cards import tool_versions
-from convert.data import read_dataset
+from convert.data import read_dataset, summary
 from convert.fetch import fetch_calibration, fetch_file, find_folder
 from convert.quiet import import_keras
 from convert.recipe import Recipe
@@ -48,6 +48,8 @@ def build(recipe: Recipe, out: Path, mirror: Path | None, say: Say, calibration:
     )
     pictures = calibration or fetch_calibration(recipe, sources / "calibration", mirror, say)
     dataset = read_dataset(evaluation) if evaluation else None
+    if dataset and dataset.problems:
+        say(f"{summary(dataset)} (convert evaluate lists them)")
 
     # TensorFlow takes seconds to import: only when there is something to build.
     import_keras()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convert.cli.report import print_table
+from convert.cli.report import open_data, print_table
 
 if TYPE_CHECKING:
     from runtime.card import ModelCard
@@ -19,7 +20,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     """Adds the command."""
     parser = commands.add_parser("evaluate", help="measure accuracy on annotated images")
     parser.add_argument("model", type=Path, metavar="MODEL", help="a model file, or a float network (.cfg)")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="annotated images")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="annotated images: COCO, VOC, YOLO")
+    parser.add_argument("--strict", action="store_true", help="refuse --data when anything is wrong with it")
     parser.add_argument("--weights", type=Path, metavar="F", help="weights of the .cfg (default: beside it)")
     parser.add_argument("--labels", type=Path, metavar="F", help="class names of the .cfg (default: beside it)")
     parser.add_argument("--reference", type=Path, metavar="FLOAT", help="a float network or model to compare with")
@@ -30,13 +32,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
-    from convert.data import read_dataset
+    from convert.data import uncounted
     from convert.evaluate.agreement import agreement_f1
     from convert.evaluate.detection import average_precision, predict
     from convert.progress import Progress
 
-    dataset = read_dataset(arguments.data)
+    dataset = open_data(arguments.data, arguments.strict)
     detector = _open(arguments.model, arguments)
+    if text := uncounted(dataset, detector.labels):
+        print(text, file=sys.stderr)
     reference = _open(arguments.reference, arguments, detector.card) if arguments.reference else None
     predictions = predict(detector, dataset, Progress(arguments.model.name))
     measured = average_precision(predictions, dataset, detector.labels)
@@ -45,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         "model": str(arguments.model),
         "data": dataset.name,
         "images": len(dataset.truths),
+        "skipped_images": dataset.skipped,
         "unlabelled_images": dataset.unlabelled,
         **{name: round(value, 2) for name, value in measured.items()},
     }

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from convert.cli.report import print_summary, teller
+from convert.cli.report import open_data, print_summary, teller
 from runtime.commandline import count
 from runtime.errors import InputError
 from runtime.files import check_file, check_writable
@@ -25,12 +25,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
         "--resize", choices=("stretch", "letterbox"), help="how images are fitted (default: as the .cfg says)"
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="annotated images: print float and int8 accuracy")
+    parser.add_argument("--strict", action="store_true", help="refuse --data when anything is wrong with it")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
-    from convert.data import read_dataset
     from convert.importers import load_source
     from runtime.sources.images import list_images
 
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_file(arguments.source, "a Darknet .cfg file")
     check_writable(arguments.output)
     list_images(arguments.calibration)
-    data = read_dataset(arguments.data) if arguments.data else None
+    data = open_data(arguments.data, arguments.strict) if arguments.data else None
     size = (arguments.input_size, arguments.input_size) if arguments.input_size else None
     source = load_source(arguments.source, arguments.weights, arguments.labels, size)
     if arguments.resize:

@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from convert.data.dataset import Dataset, Truth
+from convert.data.check import check_entries
+from convert.data.coco import is_coco, read_coco
+from convert.data.dataset import Dataset, Problem, Truth
+from convert.data.report import report, summary, uncounted
+from convert.data.voc import is_voc, read_voc
 from convert.data.yolo_txt import is_yolo, read_yolo
 from runtime.errors import InputError
 from runtime.files import check_folder
 
+_FORMATS = (("COCO", is_coco, read_coco), ("Pascal VOC", is_voc, read_voc), ("YOLO", is_yolo, read_yolo))
 
-def read_dataset(folder: Path) -> Dataset:
-    """Reads an annotated folder.
+
+def read_dataset(
+    folder: Path,
+    strict: bool = False,
+    labels: tuple[str, ...] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """Reads an annotated folder (COCO json, Pascal VOC xml or YOLO text) and decodes every picture once.
+
+    A picture with a problem is left out as a whole, not just the object that is wrong: a picture whose label is
+    missing teaches, and counts, the wrong thing. ``Dataset.problems`` tells what was left out and why. Boxes that
+    overhang their picture by rounding (a pixel, or a thousandth of it) are clipped.
+
+    Args:
+        folder: The folder.
+        strict: Refuse the folder when anything is wrong with it.
+        labels: The class names to expect, in the order of the class numbers; an object of another class is a problem.
+            By default the folder says, or, without a list of names, the names found, sorted.
+        progress: Called with (done, total) as pictures are decoded.
 
     Raises:
-        InputError: No such folder, an unknown layout, or a broken label.
+        InputError: No such folder, an unknown or ambiguous layout, no picture that can be used, or, when strict, a
+            problem.
     """
     check_folder(folder, "a folder of annotated images")
-    if is_yolo(folder):
-        return read_yolo(folder)
-    raise InputError(
-        f"{folder} has no annotations in a known layout",
-        "expected YOLO labels (images/, labels/, classes.txt)",
-        "check --data",
-    )
+    found = [(name, read) for name, recognises, read in _FORMATS if recognises(folder)]
+    if len(found) > 1:
+        raise InputError(
+            f"{folder} has labels of {' and '.join(name for name, _ in found)}",
+            "expected one format",
+            "move one of them to another folder",
+        )
+    if not found:
+        raise InputError(
+            f"{folder} has no annotations in a known layout",
+            "expected COCO (annotations.json), Pascal VOC (.xml) or YOLO labels (images/, labels/, classes.txt)",
+            "check --data",
+        )
+    return check_entries(folder, found[0][1](folder, labels), strict, labels, progress)
 
 
-__all__ = ["Dataset", "Truth", "read_dataset"]
+__all__ = ["Dataset", "Problem", "Truth", "read_dataset", "report", "summary", "uncounted"]

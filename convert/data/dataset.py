@@ -27,20 +27,54 @@ class Truth:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """Something wrong with an annotated folder.
+
+    Attributes:
+        file: The label file, or the picture.
+        line: Line of the label file, from 1; 0 when the whole file is meant.
+        kind: One of a few words such as ``box outside``, by which problems are counted.
+        detail: What was seen, on one line.
+        kept: Whether the picture is used all the same.
+    """
+
+    file: Path
+    line: int
+    kind: str
+    detail: str
+    kept: bool = False
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else str(self.file)
+        return f"{where}: {self.kind}: {self.detail}"
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Annotated pictures of one folder.
 
     Attributes:
         name: The folder's name, with its parent's.
-        truths: One entry per picture, by name.
+        truths: One entry per picture that is used, by name.
         names: Class names; empty when the folder does not say.
         unlabelled: Pictures without a label file, counted as holding no object.
+        problems: What is wrong with the folder, by file and line.
+        skipped: Pictures left out because of a problem.
+        crowds: Annotations of whole groups (COCO's ``iscrowd``), which are left out.
     """
 
     name: str
     truths: tuple[Truth, ...]
     names: tuple[str, ...]
     unlabelled: int = 0
+    problems: tuple[Problem, ...] = ()
+    skipped: int = 0
+    crowds: int = 0
+
+    @property
+    def background(self) -> int:
+        """Pictures that are used and hold no object."""
+        return sum(not len(truth.class_ids) for truth in self.truths)
 
     def class_map(self, labels: tuple[str, ...]) -> npt.NDArray[np.int32]:
         """A model's class index for each of the data set's, -1 for a class the model does not know.

@@ -1,54 +1,55 @@
 """YOLO's text labels: ``labels/NAME.txt`` for ``images/NAME.jpg``, or both in one folder.
 
-Each line is ``class x y width height``, centre and size as fractions of the picture. A missing or empty file means a
-picture without objects. Class names stand in ``classes.txt``, ``obj.names`` or another single ``.names`` file.
+Each line is ``class x y width height``, centre and size as fractions of the picture. An empty file means a picture
+without objects. So does a missing one, by the format's convention, but that is reported, because it may as well have
+been lost. Class names stand in ``classes.txt``, ``obj.names`` or another single ``.names`` file.
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from convert.data.dataset import Dataset, Truth
+from convert.data.dataset import Problem
+from convert.data.entries import DEGENERATE, MALFORMED, NO_LABEL, UNKNOWN_CLASS, Entries, Entry, Object, shown
 from runtime.errors import InputError
 from runtime.files import read_names, read_text
 from runtime.sources.images import IMAGE_SUFFIXES, list_images
 
-# Labelling tools round; more than this outside the picture is a mistake.
-_TOLERANCE = 1e-3
-
 
 def is_yolo(folder: Path) -> bool:
     """Whether a folder looks like this format."""
-    if (folder / "labels").is_dir():
-        return True
+    labels = folder / "labels"
+    if labels.is_dir():
+        return not any(path.suffix.lower() in (".xml", ".json") for path in labels.iterdir())
     pictures = {path.stem for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
     return any(path.stem in pictures for path in folder.glob("*.txt"))
 
 
-def read_yolo(folder: Path) -> Dataset:
+def read_yolo(folder: Path, labels: tuple[str, ...] | None = None) -> Entries:
     """Reads a folder of pictures with YOLO labels.
 
+    Args:
+        folder: The folder.
+        labels: Class names where the folder has none.
+
     Raises:
-        InputError: No pictures, no labels, or a line that is not a label; the message names file and line.
+        InputError: No pictures, or no labels.
     """
     images = folder / "images" if (folder / "images").is_dir() else folder
-    names = _names(folder)
-    truths, unlabelled = [], 0
+    names = _names(folder) or labels or ()
+    entries, unlabelled = [], 0
     for path in list_images(images):
         label = _label_path(folder, images, path)
-        if label.exists():
-            boxes, class_ids = _read_label(label, len(names))
+        if label.is_file():
+            entries.append(_read_label(path, label, names))
         else:
             unlabelled += 1
-            boxes, class_ids = np.zeros((0, 4), np.float32), np.zeros(0, np.int32)
-        truths.append(Truth(path, boxes, class_ids))
-    if unlabelled == len(truths):
-        raise InputError(f"{folder} has {len(truths)} images and no label for any", "expected labels/NAME.txt")
-    resolved = folder.resolve()
-    return Dataset(f"{resolved.parent.name}/{resolved.name}", tuple(truths), names, unlabelled)
+            problem = Problem(path, 0, NO_LABEL, f"no {label.name}; counted as without objects", kept=True)
+            entries.append(Entry(path, label, problems=(problem,)))
+    if unlabelled == len(entries):
+        raise InputError(f"{folder} has {len(entries)} images and no label for any", "expected labels/NAME.txt")
+    return Entries(tuple(entries), names)
 
 
 def _label_path(folder: Path, images: Path, image: Path) -> Path:
@@ -65,33 +66,36 @@ def _names(folder: Path) -> tuple[str, ...]:
     return read_names(found[0]) if len(found) == 1 else ()
 
 
-def _read_label(path: Path, classes: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-    rows: list[tuple[float, float, float, float]] = []
-    class_ids: list[int] = []
-    text = read_text(path, "YOLO labels") if path.stat().st_size else ""
+def _read_label(image: Path, path: Path, names: tuple[str, ...]) -> Entry:
+    try:
+        text = read_text(path, "YOLO labels") if path.stat().st_size else ""
+    except InputError as error:
+        problem = Problem(path, 0, MALFORMED, shown(error.seen.removeprefix(str(path)).lstrip(": ")))
+        return Entry(image, path, problems=(problem,))
+    objects, problems = [], []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        class_id, box = _parse(line, f"{path} line {number}")
-        if classes and class_id >= classes:
-            raise InputError(f"{path} line {number} has class {class_id}", f"the data set names {classes} classes")
-        class_ids.append(class_id)
-        rows.append(box)
-    return np.array(rows, np.float32).reshape(-1, 4), np.array(class_ids, np.int32)
+        parsed = _parse(line, path, number, names)
+        if isinstance(parsed, Problem):
+            problems.append(parsed)
+        else:
+            objects.append(parsed)
+    return Entry(image, path, tuple(objects), fractions=True, problems=tuple(problems))
 
 
-def _parse(line: str, where: str) -> tuple[int, tuple[float, float, float, float]]:
+def _parse(line: str, path: Path, number: int, names: tuple[str, ...]) -> Object | Problem:
     parts = line.split()
+    text = f"'{shown(line)}'"
     try:
         class_id = int(parts[0])
         x, y, width, height = (float(part) for part in parts[1:])
     except ValueError:
-        raise InputError(f"{where} is '{line.strip()[:60]}'", "expected: class x y width height") from None
+        return Problem(path, number, MALFORMED, f"{text}, expected class x y width height")
+    if class_id < 0 or class_id > 1 << 30 or (names and class_id >= len(names)):
+        expected = f"the data set names {len(names)} classes" if names else "expected a class from 0"
+        return Problem(path, number, UNKNOWN_CLASS, f"{text}; {expected}")
+    if not all(map(math.isfinite, (x, y, width, height))) or width <= 0 or height <= 0:
+        return Problem(path, number, DEGENERATE, f"{text} has no area")
     box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    inside = all(-_TOLERANCE <= value <= 1 + _TOLERANCE for value in box)
-    if class_id < 0 or not inside or width <= 0 or height <= 0:
-        raise InputError(
-            f"{where} is '{line.strip()[:60]}'", "expected a class from 0 and a box inside the image (0..1)"
-        )
-    x1, y1, x2, y2 = (min(max(value, 0.0), 1.0) for value in box)
-    return class_id, (x1, y1, x2, y2)
+    return Object(number, names[class_id] if names else str(class_id), box)

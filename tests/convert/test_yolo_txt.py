@@ -41,22 +41,29 @@ def test_boxes_and_names(flat: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "where", "message"),
     [
-        ("0 0.5 0.5 0.2\n", r"a\.txt line 1 is '0 0\.5 0\.5 0\.2'; expected: class x y width height"),
-        ("0 0.5 0.5 0.2 0.2\nbird 0.5 0.5 0.2 0.2\n", r"a\.txt line 2"),
-        ("0 0.5 0.5 0.2 0.2 0.3 0.3\n", r"a\.txt line 1"),
-        ("-1 0.5 0.5 0.2 0.2\n", r"expected a class from 0"),
-        ("0 0.95 0.5 0.2 0.2\n", r"a box inside the image"),
-        ("0 nan 0.5 0.2 0.2\n", r"a box inside the image"),
-        ("0 0.5 0.5 0 0.2\n", r"a box inside the image"),
-        ("7 0.5 0.5 0.2 0.2\n", r"line 1 has class 7; the data set names 2 classes"),
-        ("\x00\xff", r"expected"),
+        ("0 0.5 0.5 0.2\n", ":1", "malformed: '0 0.5 0.5 0.2', expected class x y width height"),
+        ("0 0.5 0.5 0.2 0.2\nbird 0.5 0.5 0.2 0.2\n", ":2", "malformed: 'bird"),
+        ("0 0.5 0.5 0.2 0.2 0.3 0.3\n", ":1", "malformed"),
+        ("-1 0.5 0.5 0.2 0.2\n", ":1", "unknown class: '-1"),
+        ("7 0.5 0.5 0.2 0.2\n", ":1", "unknown class: '7 0.5 0.5 0.2 0.2'; the data set names 2 classes"),
+        ("0 0.95 0.5 0.2 0.2\n", ":1", "box outside: 0.85,0.4 to 1.05,0.6 in a picture of 40x30"),
+        ("\n0 nan 0.5 0.2 0.2\n", ":2", "degenerate box"),
+        ("0 0.5 0.5 0 0.2\n", ":1", "degenerate box"),
+        ("\x00\xff", ":1", "malformed"),
+        (b"\xff\xfe", "", "malformed: is not text"),
     ],
 )
-def test_wrong_line_is_named(text: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=message):
-        read_dataset(make(tmp_path, {"a": text, "b": ""}))
+def test_wrong_line_is_named(text: str | bytes, where: str, message: str, tmp_path: Path) -> None:
+    folder = make(tmp_path, {"a": "", "b": ""})
+    (folder / "labels" / "a.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
+    dataset = read_dataset(folder)
+    assert [truth.path.stem for truth in dataset.truths] == ["b"]
+    assert dataset.skipped == len(dataset.problems) == 1
+    assert f"{folder}/labels/a.txt{where}: {message}" in str(dataset.problems[0])
+    with pytest.raises(InputError, match=rf"1 problem \(1 [\w ]+\), first .*a\.txt{where}: "):
+        read_dataset(folder, strict=True)
 
 
 def test_no_data_set(tmp_path: Path) -> None:
