@@ -11,6 +11,7 @@ from runtime.files import check_file
 from runtime.frame import Frame
 from runtime.grammar import INPUTS
 from runtime.sources.images import IMAGE_SUFFIXES, ImageSource, list_images
+from runtime.sources.synthetic import open_synthetic
 from runtime.sources.video import open_camera, open_stream, open_video
 
 
@@ -39,8 +40,8 @@ def open_source(uri: str) -> Source:
     """Opens what a name stands for.
 
     Args:
-        uri: ``0``, ``v4l2:///dev/video0``, ``/dev/video0``, ``rtsp://..``, ``http://..``, or the path of a video, an
-            image or a folder of images.
+        uri: ``0``, ``v4l2:///dev/video0``, ``/dev/video0``, ``rtsp://..``, ``http://..``, ``synthetic://cards``, or
+            the path of a video, an image or a folder of images.
 
     Raises:
         InputError: An unknown kind of name, or something that cannot be read.
@@ -53,6 +54,8 @@ def open_source(uri: str) -> Source:
             return open_camera(rest)
         if scheme in ("rtsp", "rtsps", "http", "https"):
             return open_stream(uri)
+        if scheme == "synthetic":
+            return open_synthetic(uri)
         raise InputError(f"{uri} is not a source this version knows", f"expected {INPUTS}")
     path = Path(uri)
     if uri.startswith("/dev/video"):

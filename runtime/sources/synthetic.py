@@ -1,0 +1,109 @@
+"""Made scenes as a source: a camera without a camera, whose truth is known."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from runtime.errors import InputError
+from runtime.frame import Frame
+
+if TYPE_CHECKING:
+    from runtime.scenes import Scene
+
+_EXPECTED = "expected synthetic://cards, or with any of ?seed=0&size=640x480&fps=30"
+_FREE_RATE = 30.0  # pictures per second of scene time when frames are not given by the clock
+_MAX_SEED = 2**31 - 1
+
+
+class SyntheticSource:
+    """Frames of a moving scene of playing cards.
+
+    Args:
+        uri: What a frame's ``source`` says.
+        seed: Which scene.
+        width: Of the frames.
+        height: Of the frames.
+        fps: Frames per second by the clock; 0 gives frames as fast as they are read, 1/30 s of the scene apart, and
+            every run gives the same ones.
+
+    Attributes:
+        scene: The last frame's picture with its labels; ``None`` before the first.
+    """
+
+    def __init__(self, uri: str, seed: int = 0, width: int = 640, height: int = 480, fps: float = 30.0) -> None:
+        # The scenes are loaded when one is opened: programs that read a camera need none of them.
+        from runtime.scenes import CardMotion
+
+        self._name = uri
+        self._motion = CardMotion(seed, width, height)
+        self._index = 0
+        self._start: float | None = None
+        self.live = fps > 0
+        self.fps: float | None = fps if fps > 0 else _FREE_RATE
+        self.scene: Scene | None = None
+
+    def read(self) -> Frame:
+        """The next frame; by the clock, it waits for that frame's time, and skips what a slow reader missed."""
+        seconds = self._wait() if self.live else self._index / _FREE_RATE
+        captured = time.monotonic()
+        self.scene = self._motion.at(seconds)
+        frame = Frame(self.scene.pixels, "bgr", self._name, self._index, captured)
+        self._index += 1
+        return frame
+
+    def rewind(self) -> bool:
+        """Starts again from the first frame; like a camera, a live scene cannot."""
+        if self.live:
+            return False
+        self._index = 0
+        return True
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def _wait(self) -> float:
+        """Sleeps until the next tick of the frame clock; its time in seconds of the scene."""
+        now = time.monotonic()
+        if self._start is None or self.fps is None:
+            self._start = now
+            return 0.0
+        tick = int((now - self._start) * self.fps) + 1
+        time.sleep(max(0.0, self._start + tick / self.fps - now))
+        return tick / self.fps
+
+
+def open_synthetic(uri: str) -> SyntheticSource:
+    """The scene that ``synthetic://cards?seed=7&size=640x480&fps=30`` names; every part of the query may be absent.
+
+    Raises:
+        InputError: An unknown scene or key, or a value out of range.
+    """
+    name, _, query = uri.partition("://")[2].partition("?")
+    if name != "cards":
+        raise InputError(f"{uri} is not a source this version knows", _EXPECTED)
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    for key in given:
+        if key not in ("seed", "size", "fps"):
+            raise InputError(f"{uri}: unknown key {key!r}", _EXPECTED)
+    width, height = _size(uri, given.get("size", "640x480"))
+    seed = _number(uri, "seed", given.get("seed", "0"), 0, _MAX_SEED)
+    fps = _number(uri, "fps", given.get("fps", "30"), 0, 240)
+    return SyntheticSource(uri, seed, width, height, float(fps))
+
+
+def _size(uri: str, text: str) -> tuple[int, int]:
+    width, cross, height = text.lower().partition("x")
+    if not cross:
+        raise InputError(f"{uri}: size is {text!r}", "expected WIDTHxHEIGHT such as 640x480")
+    return _number(uri, "size", width, 64, 4096), _number(uri, "size", height, 64, 4096)
+
+
+def _number(uri: str, key: str, text: str, low: int, high: int) -> int:
+    # Python reads digits of all scripts and underscores; a name is what was typed.
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else -1
+    if not low <= number <= high:
+        extra = ", where 0 is as fast as frames are read" if key == "fps" else ""
+        raise InputError(f"{uri}: {key} is {text!r}", f"expected {low}..{high}{extra}")
+    return number
