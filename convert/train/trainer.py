@@ -1,0 +1,209 @@
+"""The training loop: stages, schedule, moving average, checkpoints and reports.
+
+Only Keras is used, so the same loop runs on TensorFlow, on JAX and on PyTorch, on a CPU or on a GPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from convert.recipe import Recipe, TrainedRecipe
+from convert.source import SourceModel
+from convert.train.checkpoint import State, load_state, save_state
+from convert.train.feed import Feed, Mixture, Pool
+from convert.train.fused_norm import fuse_norms
+from convert.train.loss import MultiboxLoss
+from convert.train.recipe import Stage, TrainRecipe
+from convert.train.targets import anchor_boxes
+from convert.train.weights import adopt_weights
+from convert.trained import network, source_model, uses_background
+from runtime.errors import RunError
+
+# A checkpoint costs a fraction of a second; a kill then costs at most this much work.
+_SAVE_EVERY_S = 60.0
+_CLIP_NORM = 10.0
+
+Report = Callable[[SourceModel], dict[str, float]]
+Progress = Callable[[State, float, float], None]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training to do.
+
+    Attributes:
+        recipe: With a ``[train]`` section.
+        pools: Annotated pictures, in the order of ``recipe.train.data``.
+        start: Weights to start from, adopted by layer name; ``None`` for random ones.
+        checkpoint: Where its state is kept.
+        measure: Accuracy of the averaged network; called now and then and at the end.
+        progress: Called after every step with state, loss and steps per second.
+    """
+
+    recipe: Recipe
+    pools: tuple[Pool, ...]
+    start: Path | None
+    checkpoint: Path
+    measure: Report
+    progress: Progress
+
+    @property
+    def plan(self) -> TrainRecipe:
+        """The ``[train]`` section."""
+        assert self.recipe.train is not None
+        return self.recipe.train
+
+    def key(self) -> str:
+        """Identifies the training: a checkpoint of another one is not continued."""
+        digest = hashlib.sha256(repr((self.recipe.source, self.recipe.train)).encode())
+        digest.update(repr([len(pool) for pool in self.pools]).encode())
+        if self.start:
+            digest.update(self.start.read_bytes())
+        return digest.hexdigest()
+
+
+def train(training: Training) -> tuple[SourceModel, State]:
+    """Trains, or goes on where a killed training stopped.
+
+    Returns:
+        The network with averaged weights at the recipe's own input size, and the final state with its log.
+
+    Raises:
+        RunError: The loss is no longer a number.
+        InputError: A checkpoint is damaged, or the start weights do not fit.
+    """
+    keras.utils.set_random_seed(training.plan.seed)
+    state = load_state(training.checkpoint, training.key())
+    first = 0
+    for stage in training.plan.stages:
+        last = first + stage.steps
+        if state is None or state.step < last:
+            state = _run_stage(training, stage, first, last, state)
+        first = last
+    assert state is not None
+    return _averaged(training, state), state
+
+
+class _Stepper:
+    """Network and optimiser of one stage."""
+
+    def __init__(self, training: Training, size: int) -> None:
+        self.plan = training.plan
+        self.trained = training.recipe.source
+        assert isinstance(self.trained, TrainedRecipe)
+        self.background = uses_background(training.recipe)
+        self.classes = len(self.trained.labels) + self.background
+        self.model, self.heads = network(self.trained.network, self.classes, size)
+        self.anchors = anchor_boxes(self.heads, size, size)
+
+    def compile(self) -> None:
+        """Joins the heads into one tensor and adds loss and optimiser."""
+        plan = self.plan
+        self.model = fuse_norms(self.model)
+        parts = []
+        for box, logits in zip(self.model.outputs[::2], self.model.outputs[1::2], strict=True):
+            pair = [keras.layers.Reshape((-1, n))(tensor) for tensor, n in ((box, 4), (logits, self.classes))]
+            parts.append(keras.layers.Concatenate(axis=-1)(pair))
+        joined = parts[0] if len(parts) == 1 else keras.layers.Concatenate(axis=1)(parts)
+        self.whole = keras.Model(self.model.input, joined)
+        decay = max(1, plan.steps - plan.warmup)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, decay, warmup_target=plan.learning_rate, warmup_steps=plan.warmup
+        )
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=plan.weight_decay, global_clipnorm=_CLIP_NORM)
+        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+        loss = MultiboxLoss(self.anchors, (0.1, 0.2), plan.class_loss, plan.box_loss, plan.box_weight)
+        # XLA gains nothing here on a CPU; on JAX it is the only way and always on.
+        jit = keras.backend.backend() == "jax"
+        self.whole.compile(optimizer=optimizer, loss=loss, jit_compile=jit)
+        optimizer.build(self.whole.trainable_variables)
+
+    def load(self, state: State) -> None:
+        """Takes over weights and optimiser variables."""
+        self.model.set_weights(state.weights)
+        for variable, value in zip(self.whole.optimizer.variables, state.optimizer, strict=True):
+            variable.assign(value)
+
+    def store(self, state: State) -> None:
+        """Gives back what :meth:`load` takes."""
+        state.weights = self.model.get_weights()
+        state.optimizer = [np.asarray(keras.ops.convert_to_numpy(v)) for v in self.whole.optimizer.variables]
+
+
+def _begin(stepper: _Stepper, training: Training) -> State:
+    """The state before the first step."""
+    if training.start is not None:
+        adopt_weights(stepper.model, training.start)
+    weights = stepper.model.get_weights()
+    return State(0, weights, [weight.copy() for weight in weights], [])
+
+
+def _run_stage(training: Training, stage: Stage, first: int, last: int, state: State | None) -> State:
+    plan = training.plan
+    stepper = _Stepper(training, stage.size)
+    state = _begin(stepper, training) if state is None else state
+    stepper.compile()
+    if state.optimizer:
+        stepper.load(state)
+    feed = _feed(training, stage, stepper)
+    saved, begun = time.monotonic(), time.monotonic()
+    start, before = state.step, state.seconds
+    losses: list[float] = []
+    for step, batch in feed.batches(state.step, last):
+        loss = float(np.asarray(stepper.whole.train_on_batch(batch.images, batch.targets)))
+        if not np.isfinite(loss):
+            raise RunError(f"the loss is {loss} at step {step}", "expected a number", "lower train.learning_rate")
+        losses.append(loss)
+        state.step = step + 1
+        _average(state, stepper.model.get_weights(), plan.average)
+        now = time.monotonic()
+        state.seconds = before + now - begun
+        training.progress(state, loss, (state.step - start) / (now - begun))
+        if state.step % plan.report_every == 0 or state.step == plan.steps:
+            measured = training.measure(_averaged(training, state))
+            state.log.append({"step": state.step, "size": stage.size, "loss": float(np.mean(losses)), **measured})
+            losses.clear()
+        if now - saved > _SAVE_EVERY_S or state.step == last:
+            stepper.store(state)
+            save_state(training.checkpoint, state, training.key())
+            saved = time.monotonic()
+    return state
+
+
+def _feed(training: Training, stage: Stage, stepper: _Stepper) -> Feed:
+    plan = training.plan
+    shares = stage.shares or tuple(data.share for data in plan.data)
+    used = [(pool, share) for pool, share in zip(training.pools, shares, strict=True) if share > 0]
+    spec = source_model(training.recipe, stepper.model, stepper.heads, stepper.background).input
+    return Feed(
+        Mixture(tuple(pool for pool, _ in used), tuple(share for _, share in used)),
+        plan.augmentation,
+        spec,
+        stepper.anchors,
+        plan.matching,
+        plan.batch,
+        plan.seed,
+    )
+
+
+def _average(state: State, weights: list[Any], momentum: float) -> None:
+    """Moves the averages; early on faster, so that they do not remember the random start."""
+    momentum = min(momentum, (1 + state.step) / (10 + state.step))
+    for average, weight in zip(state.averages, weights, strict=True):
+        average += (1 - momentum) * (weight - average)
+
+
+def _averaged(training: Training, state: State) -> SourceModel:
+    """The averaged network at the recipe's own size."""
+    assert isinstance(training.recipe.source, TrainedRecipe)
+    stepper = _Stepper(training, training.recipe.source.network.size)
+    stepper.model.set_weights(state.averages)
+    return source_model(training.recipe, stepper.model, stepper.heads, stepper.background)

@@ -1,0 +1,107 @@
+"""Trained weights on disk, by layer and variable name.
+
+A ``.npz`` with one float32 array per variable, ``layer/variable``: readable by NumPy alone, the same bytes for the
+same weights, and usable for any network that shares layers. Keras 2 ``.h5`` files are read too: ImageNet backbones come
+in them.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from runtime.errors import InputError
+from runtime.files import check_file, replacing
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+# Zip entries carry a date; a fixed one (the earliest zip knows) keeps equal weights equal files.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def save_weights(path: Path, model: keras.Model) -> None:
+    """Writes all weights of a network.
+
+    Raises:
+        InputError: The place cannot be written.
+        RunError: The disk is full.
+    """
+    with replacing(path) as scratch, zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as archive:
+        for layer in model.layers:
+            for variable in layer.weights:
+                stream = io.BytesIO()
+                np.save(stream, np.asarray(keras.ops.convert_to_numpy(variable), np.float32))
+                entry = zipfile.ZipInfo(f"{layer.name}/{variable.name}.npy", _EPOCH)
+                archive.writestr(entry, stream.getvalue(), zipfile.ZIP_DEFLATED)
+
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Sets all weights of a network.
+
+    Raises:
+        InputError: The file is missing or damaged, or a layer is missing or has other shapes.
+    """
+    stored = _read(path)
+    for layer in model.layers:
+        if layer.weights and not _set(layer, stored):
+            raise InputError(f"{path} has no weights for layer {layer.name}", "expected the weights of this network")
+
+
+def adopt_weights(model: keras.Model, path: Path) -> list[str]:
+    """Sets the layers of a network that the file has under the same name and with the same shapes.
+
+    Returns:
+        Names of these layers.
+
+    Raises:
+        InputError: The file is missing or damaged, or nothing in it fits.
+    """
+    stored = _read(path)
+    taken = [layer.name for layer in model.layers if layer.weights and _set(layer, stored)]
+    if not taken:
+        raise InputError(f"{path} has no layer of this network", "expected weights whose layer names and shapes agree")
+    return taken
+
+
+def _set(layer: keras.layers.Layer, stored: Arrays) -> bool:
+    arrays = [stored.get(f"{layer.name}/{variable.name}") for variable in layer.weights]
+    if any(a is None or a.shape != tuple(v.shape) for a, v in zip(arrays, layer.weights, strict=True)):
+        return False
+    layer.set_weights(arrays)
+    return True
+
+
+def _read(path: Path) -> Arrays:
+    check_file(path, "a weights file (.npz)")
+    try:
+        if path.suffix.lower() in (".h5", ".hdf5"):
+            return _read_keras2(path)
+        with np.load(path, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+    except (OSError, ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        raise InputError(
+            f"{path} is not a weights file ({str(error)[:200]})", "expected .npz from convert train, or Keras .h5"
+        ) from None
+
+
+def _read_keras2(path: Path) -> Arrays:
+    """Weights of a Keras 2 model, nested models included: ``.../layer/variable:0``."""
+    arrays: Arrays = {}
+
+    def visit(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset) and "/" in name:
+            layer, variable = name.split("/")[-2:]
+            variable = variable.split(":")[0]
+            # Keras 3 calls a depthwise convolution's weights kernel like any other's.
+            arrays[f"{layer}/{variable.removeprefix('depthwise_')}"] = np.asarray(node)
+
+    with h5py.File(path, "r") as file:
+        (file["model_weights"] if "model_weights" in file else file).visititems(visit)
+    return arrays

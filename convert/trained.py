@@ -1,0 +1,81 @@
+"""Networks this project defines: from a recipe and a weights file to a source model."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import keras
+
+from convert.models.ssd import SsdConfig, ssd
+from convert.recipe import NetworkRecipe, Recipe, TrainedRecipe
+from convert.source import SourceModel
+from convert.train.weights import load_weights
+from runtime.card import DecoderSpec, HeadSpec, InputSpec, Labels, Source, SourceFile
+from runtime.errors import InputError
+
+# -1 to just below 1, so that the int8 number of a pixel is the pixel minus 128.
+_SCALE, _OFFSET = 1 / 128, -1.0
+BACKGROUND = "background"
+
+
+def network(recipe: NetworkRecipe, classes: int, size: int) -> tuple[keras.Model, tuple[HeadSpec, ...]]:
+    """The architecture of a recipe, with random weights, for an input of ``size`` pixels.
+
+    Anchors grow and shrink with the input, so that they stay the same shares of it.
+
+    Raises:
+        InputError: The architecture does not fit its heads.
+    """
+    scale = size / recipe.size
+    heads = tuple(
+        HeadSpec(head.stride, tuple((w * scale, h * scale) for w, h in head.anchors), head.scale_xy)
+        for head in recipe.heads
+    )
+    try:
+        return ssd(SsdConfig(classes, size, recipe.width, recipe.lite, recipe.neck, recipe.kernel, heads))
+    except ValueError as error:
+        raise InputError(f"the recipe's network cannot be built ({error})", "", "check [source.network]") from None
+
+
+def source_model(recipe: Recipe, model: keras.Model, heads: tuple[HeadSpec, ...], background: bool) -> SourceModel:
+    """A trained network with what the device must know about it."""
+    trained = recipe.source
+    assert isinstance(trained, TrainedRecipe)
+    _, height, width, _ = model.inputs[0].shape
+    names = ((BACKGROUND,) if background else ()) + trained.labels
+    return SourceModel(
+        name=recipe.name,
+        model=model,
+        input=InputSpec("image", width, height, "rgb", recipe.input.resize or "stretch", (_SCALE,), (_OFFSET,)),
+        decoder=DecoderSpec("ssd", heads, activation="softmax" if background else "sigmoid"),
+        labels=Labels(names, background),
+        source=Source("trained", licence=recipe.licence, homepage=recipe.homepage),
+        thresholds=recipe.thresholds,
+    )
+
+
+def uses_background(recipe: Recipe) -> bool:
+    """Whether the network's classes are a softmax with background in front."""
+    return recipe.train is not None and recipe.train.class_loss == "hard-negative"
+
+
+def load_trained(recipe: Recipe) -> SourceModel:
+    """The network of a recipe with its trained weights.
+
+    Raises:
+        InputError: The weights are missing, damaged or of another network.
+    """
+    trained = recipe.source
+    assert isinstance(trained, TrainedRecipe)
+    path = recipe.folder / trained.weights
+    if not path.exists():
+        raise InputError(f"{recipe.name} has no weights", f"expected {path}", f"python -m convert train {recipe.name}")
+    background = uses_background(recipe)
+    model, heads = network(trained.network, len(trained.labels) + background, trained.network.size)
+    load_weights(model, path)
+    source = source_model(recipe, model, heads, background)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    files = dataclasses.replace(source.source, files=(SourceFile(path.name, digest),))
+    return dataclasses.replace(source, source=files)
