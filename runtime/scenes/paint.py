@@ -59,7 +59,8 @@ def _shade(picture: Pixels, item: Item, offset: tuple[float, float], soft: float
     if window is None:
         return
     part, x, y = window
-    texture = _shadow(round(darkness * 32), _count(soft, face.width), _count(soft, face.height))
+    disc = cv2.contourArea(face.outline.astype(np.float32)) < 0.85 * face.width * face.height
+    texture = _shadow(round(darkness * 32), _count(soft, face.width), _count(soft, face.height), disc)
     grow = np.diag([(face.width + 2 * rim) / texture.shape[1], (face.height + 2 * rim) / texture.shape[0], 1])
     matrix = moved(offset[0] - x, offset[1] - y) @ item.matrix @ moved(-rim, -rim) @ grow
     dark = cv2.bitwise_not(_warp(texture, matrix, part))
@@ -72,15 +73,20 @@ def _count(soft: float, length: float) -> int:
 
 
 @lru_cache(maxsize=64)
-def _shadow(steps: int, width: int, height: int) -> Pixels:
-    """A soft rectangle, ``(height, width)`` uint8, ``steps / 32`` of 255 in its core."""
+def _shadow(steps: int, width: int, height: int, disc: bool) -> Pixels:
+    """A soft rectangle or disc, ``(height, width)`` uint8, ``steps / 32`` of 255 in its core."""
+    x, y = (np.minimum(np.arange(count) + 0.5, count - np.arange(count) - 0.5) for count in (width, height))
+    if disc:
+        shade = _ramp(width / 2 - np.hypot(width / 2 - x[None, :], height / 2 - y[:, None]))
+    else:
+        shade = np.outer(_ramp(y), _ramp(x))
+    return np.round(shade * 255 * min(1.0, steps / 32)).astype(np.uint8)
 
-    def ramp(count: int) -> Points:
-        distance = np.minimum(np.arange(count) + 0.5, count - np.arange(count) - 0.5) / _SOFT
-        near = np.clip(distance, 0, 1)
-        return np.asarray(near * near * (3 - 2 * near))
 
-    return np.round(np.outer(ramp(height), ramp(width)) * 255 * min(1.0, steps / 32)).astype(np.uint8)
+def _ramp(distance: Points) -> Points:
+    """From 0 at the edge smoothly to 1 at ``_SOFT`` texture pixels inside."""
+    near = np.clip(distance / _SOFT, 0, 1)
+    return np.asarray(near * near * (3 - 2 * near))
 
 
 def _window(picture: Pixels, polygon: Points, margin: int) -> tuple[Pixels, int, int] | None:
