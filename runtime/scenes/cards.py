@@ -62,7 +62,9 @@ def _zoom(rng: Random, width: int, height: int) -> float:
 def _below(rng: Random, view: Matrix, width: int, height: int, zoom: float) -> Pixels:
     """The table as the camera sees it."""
     top = table(rng, width, height)
-    matrix = view @ np.diag([1 / zoom, 1 / zoom, 1]) @ moved(-width / 2, -height / 2)
+    # Spread over more than the frame, so that a turned or tilted view rarely sees its edges.
+    spread = 1.35 / zoom
+    matrix = view @ np.diag([spread, spread, 1]) @ moved(-width / 2, -height / 2)
     mode = cv2.BORDER_REFLECT_101
     seen = cv2.warpPerspective(top, matrix, (width, height), borderMode=mode)
     return np.asarray(seen, np.uint8)
@@ -154,8 +156,8 @@ def _up(angle: float) -> Points:
 
 def _spot(rng: Random, view: Matrix, margin: float, size: tuple[int, int]) -> Points:
     """``(2,)`` a place on the table that is seen at least ``margin`` of the picture's size from its edges."""
-    seen = rng.uniform(margin, 1 - margin, (1, 2)) * np.asarray(size, np.float64)
-    return np.asarray(project(np.linalg.inv(view), seen)[0])
+    seen: Points = np.asarray(rng.uniform(margin, 1 - margin, (1, 2)), np.float64) * np.array(size, np.float64)
+    return np.asarray(project(np.asarray(np.linalg.inv(view), np.float64), seen)[0])
 
 
 def _without_hidden(items: list[Item], width: int, height: int) -> list[Item]:

@@ -65,10 +65,11 @@ def make_face(pixels: Pixels, width: float, height: float, radius: float) -> Fac
     to_pixels = (pixels.shape[1] / width, pixels.shape[0] / height)
     cv2.fillPoly(alpha, [np.round((outline * to_pixels - 0.5) * 16).astype(np.int32)], 255, cv2.LINE_8, 4)
     whole = cv2.merge([cv2.bitwise_and(pixels, pixels, mask=alpha), alpha])
-    levels = []
+    levels: list[Pixels] = []
     for scale in _LEVELS:
         size = (max(2, round(width * scale)), max(2, round(height * scale)))
-        levels.append(np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.uint8))
+        finer = levels[-1] if levels else whole
+        levels.append(np.asarray(cv2.resize(finer, size, interpolation=cv2.INTER_AREA), np.uint8))
     return Face(tuple(levels), width, height, outline)
 
 

@@ -63,7 +63,7 @@ def style_of(number: int) -> Style:
         blue=ink(152, 84, 24, 24),
         yellow=ink(40, 200, 248, 20),
         grey=ink(188, 160, 146, 16),
-        weight=near(4.4, 0.9),
+        weight=near(4.1, 0.8),
         index_height=near(35, 2.5),
         index_x=near(22, 1),
         pip_height=near(58, 3.5),

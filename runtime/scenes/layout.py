@@ -133,7 +133,7 @@ def shares(items: Sequence[Item], seen: Pixels, reduce: int = 1) -> npt.NDArray[
         seen: What it returned.
         reduce: As given to it.
     """
-    counts = np.bincount(seen.ravel(), minlength=len(items) + 1)[1 : len(items) + 1]
+    counts = cv2.calcHist([seen], [0], None, [256], [0, 256]).ravel()[1 : len(items) + 1]
     whole = [cv2.contourArea(item.polygon().astype(np.float32)) / reduce**2 for item in items]
     return np.asarray(np.clip(counts / np.maximum(whole, 1.0), 0, 1))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
@@ -9,6 +11,7 @@ from runtime.scenes.sheet import Pixels
 from runtime.scenes.table import Random
 
 _UNITY = 128  # value of a light map that changes nothing
+_JUMP = 128  # the noise tile is this much larger than the picture
 
 
 def light_map(rng: Random, width: int, height: int, contrast: float) -> Pixels:
@@ -31,7 +34,8 @@ def light_map(rng: Random, width: int, height: int, contrast: float) -> Pixels:
     gain += contrast * rng.uniform(0.1, 0.5) * (lamp - 0.4)
     if rng.random() < 0.25:
         gain *= _cast_shadow(rng, w, h)
-    warmth = rng.normal(0, 0.1)
+    gain /= gain.max() ** 0.5  # as automatic exposure does, with bright parts a little too bright
+    warmth = rng.normal(0.02, 0.08)
     tint = np.clip([1 - warmth, 1 + rng.normal(0, 0.025), 1 + warmth], 0.7, 1.3)
     small = np.clip(gain[..., None] * tint * _UNITY, 25, 255).astype(np.uint8)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
@@ -54,16 +58,26 @@ def lit(picture: Pixels, light: Pixels, exposure: float = 1.0) -> Pixels:
     return np.asarray(cv2.multiply(picture, light, scale=exposure / _UNITY), np.uint8)
 
 
-def noise_tile(rng: Random, width: int, height: int) -> Pixels:
-    """Sensor noise around 128, ``(height, width, 3)`` uint8; added by :func:`noisy`."""
-    coarse = rng.integers(0, 256, (2, height, width, 3), np.uint8)
+@lru_cache(maxsize=4)
+def noise_tile(width: int, height: int) -> Pixels:
+    """Sensor noise around 128, ``(height, width, 3)`` uint8, always the same; added by :func:`noisy`."""
+    coarse = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), np.uint8)
     # The mean of two uniform variables, lightly smoothed: bell-shaped and correlated like demosaiced noise.
     mixed = cv2.addWeighted(coarse[0], 0.5, coarse[1], 0.5, 0)
     return np.asarray(cv2.GaussianBlur(mixed, (3, 3), 0.45), np.uint8)
 
 
-def noisy(picture: Pixels, tile: Pixels, strength: float) -> Pixels:
-    """Adds noise with a standard deviation of about ``50 * strength``."""
+def noisy(picture: Pixels, jump: int, strength: float) -> Pixels:
+    """Adds noise with a standard deviation of about ``50 * strength``.
+
+    Args:
+        picture: ``(h, w, 3)`` uint8 BGR.
+        jump: Chooses which part of a tile of noise, which is cheaper than new noise.
+        strength: 0..1.
+    """
+    height, width = picture.shape[:2]
+    x, y = (jump * 37) % _JUMP, (jump * 53 // _JUMP) % _JUMP
+    tile = noise_tile(width + _JUMP, height + _JUMP)[y : y + height, x : x + width]
     return np.asarray(cv2.addWeighted(picture, 1.0, tile, strength, -127.5 * strength), np.uint8)
 
 
@@ -84,13 +98,13 @@ def photographed(rng: Random, picture: Pixels) -> Pixels:
     """A still picture as some camera would have taken it: lit, out of focus, moved, noisy, compressed."""
     height, width = picture.shape[:2]
     side = max(width, height)
-    picture = lit(picture, light_map(rng, width, height, float(rng.uniform(0.1, 1.0))), float(rng.uniform(0.65, 1.15)))
+    picture = lit(picture, light_map(rng, width, height, float(rng.uniform(0.1, 1.0))), float(rng.uniform(0.75, 1.2)))
     chance = rng.random(3)
     if chance[0] < 0.45:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.3, 1.6)) * side / 640), np.uint8)
     if chance[1] < 0.15:
         picture = smeared(picture, float(rng.uniform(2, 8)) * side / 640, float(rng.uniform(0, 180)))
-    picture = noisy(picture, noise_tile(rng, width, height), float(rng.uniform(0.01, 0.14)))
+    picture = noisy(picture, int(rng.integers(1 << 20)), float(rng.uniform(0.01, 0.14)))
     if chance[2] < 0.35:
         quality = int(rng.integers(30, 92))
         data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]

@@ -10,10 +10,11 @@ import numpy as np
 from runtime.scenes.deck import LABELS, SUITS, card_face
 from runtime.scenes.inks import STYLES
 from runtime.scenes.layout import Item, Matrix, Scene, camera, label, moved, placed
-from runtime.scenes.lens import light_map, lit, noise_tile, noisy
+from runtime.scenes.lens import light_map, lit, noisy
 from runtime.scenes.paint import paint
 from runtime.scenes.sheet import HEIGHT, WIDTH, Pixels
 from runtime.scenes.table import Random, table
+from runtime.scenes.things import thing
 
 _SLIDE = 0.5  # seconds a card takes to come in or to leave
 _MARGIN = 1.4  # size of the table's picture relative to the frame: room for the camera's sway
@@ -83,12 +84,12 @@ class CardMotion:
         self._tilt, self._towards = float(rng.uniform(5, 28)), float(rng.uniform(0, 360))
         self._sway = tuple(Wave.drawn(rng, reach, 7) for reach in (6.0, 14.0, 4.0, 0.05))
         self._shift = tuple(Wave.drawn(rng, 0.03 * max(width, height), 6) for _ in range(2))
-        self._table = table(rng, round(width * _MARGIN), round(height * _MARGIN))
+        self._things = [(thing(rng), self._anywhere(rng)) for _ in range(int(rng.integers(0, 4)))]
+        self._table = table(rng, round(width * _MARGIN), round(height * _MARGIN), tidy=True)
         self._light = [light_map(rng, width, height, 0.6) for _ in range(2)]
-        self._exposure, self._mix = Wave.drawn(rng, 0.18, 8), Wave.drawn(rng, 0.5, 9)
+        self._exposure, self._mix = Wave.drawn(rng, 0.12, 8), Wave.drawn(rng, 0.5, 9)
         self._shade = (float(rng.normal(0, 0.7)), float(rng.normal(0, 0.7)))
         self._darkness = float(rng.uniform(0.35, 0.65))
-        self._noise = noise_tile(rng, width + 64, height + 64)
         self._grain = float(rng.uniform(0.02, 0.08))
 
     def at(self, seconds: float) -> Scene:
@@ -103,8 +104,8 @@ class CardMotion:
         paint(picture, items, self._shade, self._darkness)
         mix = 0.5 + self._mix.at(seconds)
         light = np.asarray(cv2.addWeighted(self._light[0], mix, self._light[1], 1 - mix, 0), np.uint8)
-        picture = lit(picture, light, 0.95 + self._exposure.at(seconds))
-        return label(noisy(picture, self._noise_at(seconds), self._grain), items)
+        picture = lit(picture, light, 0.88 + self._exposure.at(seconds))
+        return label(noisy(picture, int(seconds * 1000), self._grain), items)
 
     def _arranged(self, rng: Random, count: int) -> list[Seat]:
         """Seats on a grid or in a row of overlapping cards, far enough from each other for all to be seen."""
@@ -137,9 +138,16 @@ class CardMotion:
         mode = cv2.BORDER_REFLECT_101
         return np.asarray(cv2.warpPerspective(self._table, matrix, (width, height), borderMode=mode), np.uint8)
 
+    def _anywhere(self, rng: Random) -> Matrix:
+        """A place in the frame for something that is no card, as a function of its size."""
+        x, y = rng.uniform(-0.45, 0.45, 2) * self._size / self._zoom
+        c, s = np.cos(turn := rng.uniform(0, 2 * np.pi)), np.sin(turn)
+        return np.array([[c, -s, x], [s, c, y], [0, 0, 1]], np.float64)
+
     def _items(self, view: Matrix, seconds: float) -> list[Item]:
         found = (self._card(view, seat, number, seconds) for number, seat in enumerate(self._seats))
-        return [item for item in found if item is not None]
+        things = [Item(face, view @ spot @ moved(-face.width / 2, -face.height / 2)) for face, spot in self._things]
+        return things + [item for item in found if item is not None]
 
     def _card(self, view: Matrix, seat: Seat, number: int, seconds: float) -> Item | None:
         """The card on a seat at a moment; ``None`` between two."""
@@ -151,18 +159,12 @@ class CardMotion:
         class_id, suit = int(rng.integers(len(LABELS))), SUITS[int(rng.integers(len(SUITS)))]
         from_angle, spin = rng.uniform(0, 2 * np.pi), float(rng.uniform(-60, 60))
         away = _ease(1 - phase / _SLIDE) + _ease(1 - (stay - phase) / _SLIDE)
-        far = 1.3 * max(self._size) / self._zoom * away
+        far = 1.15 * max(self._size) / self._zoom * away
         x = seat.home[0] + seat.drift[0].at(seconds) + far * float(np.cos(from_angle))
         y = seat.home[1] + seat.drift[1].at(seconds) + far * float(np.sin(from_angle))
         angle = seat.angle + float(rng.uniform(0, 360)) + seat.drift[2].at(seconds) + spin * away
         face = card_face(self._style, LABELS[class_id], suit)
         return Item(face, view @ placed(face, (x, y), 1.0, angle), class_id, 5.0 + 2.0 * number + 30 * away)
-
-    def _noise_at(self, seconds: float) -> Pixels:
-        """A part of the noise tile that jumps from picture to picture."""
-        jump = int(seconds * 1000)
-        x, y = (jump * 37) % 64, (jump * 53) % 64
-        return self._noise[y : y + self._size[1], x : x + self._size[0]]
 
 
 def _ease(share: float) -> float:

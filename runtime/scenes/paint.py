@@ -13,6 +13,7 @@ from runtime.scenes.sheet import Pixels, Points
 
 _SOFT = 24  # width of the soft rim of a shadow's texture, in texture pixels
 _CORE = 64  # its dark core
+_STEPS = 16  # of darkness
 
 
 def paint(picture: Pixels, items: Sequence[Item], light: tuple[float, float], darkness: float) -> None:
@@ -52,6 +53,8 @@ def _lay(picture: Pixels, item: Item, polygon: Points, scale: float) -> None:
 def _shade(picture: Pixels, item: Item, offset: tuple[float, float], soft: float, darkness: float) -> None:
     """Darkens what is below an item; ``soft`` is the width of the rim in units, half of it outside the shape."""
     face = item.face
+    # In steps, so that most cards share a few textures.
+    soft = float(2.5 * 1.5 ** round(np.log(soft / 2.5) / np.log(1.5)))
     rim = 0.5 * soft
     corners = np.array([(-rim, -rim), (face.width + rim, face.height + rim)])
     corners = np.array([corners[0], (corners[1, 0], corners[0, 1]), corners[1], (corners[0, 0], corners[1, 1])])
@@ -59,7 +62,8 @@ def _shade(picture: Pixels, item: Item, offset: tuple[float, float], soft: float
     if window is None:
         return
     part, x, y = window
-    texture = _shadow(round(darkness * 32), _count(soft, face.width), _count(soft, face.height))
+    disc = cv2.contourArea(face.outline.astype(np.float32)) < 0.85 * face.width * face.height
+    texture = _shadow(max(1, round(darkness * _STEPS)), _count(soft, face.width), _count(soft, face.height), disc)
     grow = np.diag([(face.width + 2 * rim) / texture.shape[1], (face.height + 2 * rim) / texture.shape[0], 1])
     matrix = moved(offset[0] - x, offset[1] - y) @ item.matrix @ moved(-rim, -rim) @ grow
     dark = cv2.bitwise_not(_warp(texture, matrix, part))
@@ -71,16 +75,21 @@ def _count(soft: float, length: float) -> int:
     return int(np.clip(round(_SOFT * (length + soft) / soft), 2 * _SOFT, 8 * _CORE))
 
 
-@lru_cache(maxsize=64)
-def _shadow(steps: int, width: int, height: int) -> Pixels:
-    """A soft rectangle, ``(height, width)`` uint8, ``steps / 32`` of 255 in its core."""
+@lru_cache(maxsize=128)
+def _shadow(steps: int, width: int, height: int, disc: bool) -> Pixels:
+    """A soft rectangle or disc, ``(height, width)`` uint8, ``steps / 16`` of 255 in its core."""
+    x, y = (np.minimum(np.arange(count) + 0.5, count - np.arange(count) - 0.5) for count in (width, height))
+    if disc:
+        shade = _ramp(width / 2 - np.hypot(width / 2 - x[None, :], height / 2 - y[:, None]))
+    else:
+        shade = np.outer(_ramp(y), _ramp(x))
+    return np.round(shade * 255 * min(1.0, steps / _STEPS)).astype(np.uint8)
 
-    def ramp(count: int) -> Points:
-        distance = np.minimum(np.arange(count) + 0.5, count - np.arange(count) - 0.5) / _SOFT
-        near = np.clip(distance, 0, 1)
-        return np.asarray(near * near * (3 - 2 * near))
 
-    return np.round(np.outer(ramp(height), ramp(width)) * 255 * min(1.0, steps / 32)).astype(np.uint8)
+def _ramp(distance: Points) -> Points:
+    """From 0 at the edge smoothly to 1 at ``_SOFT`` texture pixels inside."""
+    near = np.clip(distance / _SOFT, 0, 1)
+    return np.asarray(near * near * (3 - 2 * near))
 
 
 def _window(picture: Pixels, polygon: Points, margin: int) -> tuple[Pixels, int, int] | None:

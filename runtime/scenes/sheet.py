@@ -129,14 +129,14 @@ class Sheet:
         Args:
             slope: Fall of the dividing line through the centre, in units per unit.
         """
-        turned = self.pixels[::-1, ::-1].copy()
         height, width = self.pixels.shape[:2]
-        for row in range(height):
-            # x at which this row crosses the dividing line; the lower side is right of it for a negative slope.
-            beyond = np.full(width, row >= height / 2)
-            if slope:
-                beyond = (row + 0.5 - height / 2) + slope * (np.arange(width) + 0.5 - width / 2) >= 0
-            self.pixels[row, beyond] = turned[row, beyond]
+        if not slope:
+            self.pixels[height // 2 :] = self.pixels[: height // 2][::-1, ::-1]
+            return
+        turned = self.pixels[::-1, ::-1].copy()
+        across = np.arange(width) + 0.5 - width / 2
+        below = (np.arange(height) + 0.5 - height / 2)[:, None] + slope * across >= 0
+        cv2.copyTo(turned, below.view(np.uint8), self.pixels)
 
 
 def _fixed(points: Outline | Points) -> npt.NDArray[np.int32]:

@@ -34,9 +34,10 @@ def coloured(field: Field, dark: npt.ArrayLike, bright: npt.ArrayLike) -> Pixels
 
 
 def any_colour(rng: Random, low: float = 20, high: float = 230) -> npt.NDArray[np.float64]:
-    """A random BGR colour, not too strong, as most things are."""
+    """A random BGR colour, mostly a dull or warm one, as most things are."""
     grey = rng.uniform(low, high)
-    return np.clip(grey + rng.uniform(-1, 1, 3) * rng.uniform(5, 70), 0, 255)
+    strength = 75 * rng.uniform(0.05, 1) ** 2
+    return np.clip(grey + rng.uniform((-1.35, -1, -0.75), (0.65, 1, 1.25)) * strength, 0, 255)
 
 
 def wood(rng: Random, width: int, height: int) -> Pixels:
@@ -126,16 +127,22 @@ def marbled(rng: Random, width: int, height: int) -> Pixels:
     """Noise of several sizes in unrelated colours: nothing in particular."""
     side = max(width, height)
     layers = [cloud(rng, width, height, side / cell) for cell in rng.uniform(2, 60, 3)]
-    return np.asarray(cv2.merge([(layer * 255).astype(np.uint8) for layer in layers]), np.uint8)
+    mean, strength = rng.uniform(60, 190, 3), rng.uniform(30, 160)
+    mixed = [
+        np.clip(m + strength * (layer - 0.5), 0, 255).astype(np.uint8) for m, layer in zip(mean, layers, strict=True)
+    ]
+    return np.asarray(cv2.merge(mixed), np.uint8)
 
 
 _KINDS: tuple[tuple[Callable[[Random, int, int], Pixels], float], ...] = (
-    *((wood, 0.24), (felt, 0.13), (cloth, 0.17), (carpet, 0.17), (stone, 0.12), (plain, 0.12), (marbled, 0.05)),
+    *((wood, 0.24), (felt, 0.13), (cloth, 0.17), (stone, 0.12), (plain, 0.12), (carpet, 0.17), (marbled, 0.05)),
 )
+_TIDY = 4  # so many of them are what people play on
 
 
-def table(rng: Random, width: int, height: int) -> Pixels:
-    """A random table top, ``(height, width, 3)`` uint8 BGR."""
-    weights = np.array([weight for _, weight in _KINDS])
-    kind = _KINDS[int(rng.choice(len(_KINDS), p=weights / weights.sum()))][0]
+def table(rng: Random, width: int, height: int, tidy: bool = False) -> Pixels:
+    """A random table top, ``(height, width, 3)`` uint8 BGR; a ``tidy`` one is of a kind people play on."""
+    kinds = _KINDS[:_TIDY] if tidy else _KINDS
+    weights = np.array([weight for _, weight in kinds])
+    kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))][0]
     return kind(rng, width, height)

@@ -40,6 +40,7 @@ class SyntheticSource:
         self._motion = CardMotion(seed, width, height)
         self._index = 0
         self._start: float | None = None
+        self._tick = 0
         self.live = fps > 0
         self.fps: float | None = fps if fps > 0 else _FREE_RATE
         self.scene: Scene | None = None
@@ -69,9 +70,10 @@ class SyntheticSource:
         if self._start is None or self.fps is None:
             self._start = now
             return 0.0
-        tick = int((now - self._start) * self.fps) + 1
-        time.sleep(max(0.0, self._start + tick / self.fps - now))
-        return tick / self.fps
+        # Rounding must not give the same tick twice.
+        self._tick = max(self._tick + 1, int((now - self._start) * self.fps) + 1)
+        time.sleep(max(0.0, self._start + self._tick / self.fps - now))
+        return self._tick / self.fps
 
 
 def open_synthetic(uri: str) -> SyntheticSource:
