@@ -87,14 +87,19 @@ def _decode_union(kind: Any, data: Any, where: str) -> Any:
 
 
 def _choose(choices: list[Any], data: Any) -> Any:
-    """The dataclass that shares most fields with the data; a ``Literal`` field that does not fit rules one out."""
+    """The dataclass that fits the data best: by ``Literal`` fields, then by required ones, then by all it shares."""
     given = data if isinstance(data, dict) else {}
 
-    def fit(choice: Any) -> tuple[bool, int]:
+    def fit(choice: Any) -> tuple[bool, bool, int]:
         hints = typing.get_type_hints(choice)
         literals = {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}
         tagged = all(given[name] in allowed for name, allowed in literals.items() if name in given)
-        return tagged, len(set(given) & set(hints))
+        required = {
+            field.name
+            for field in dataclasses.fields(choice)
+            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        }
+        return tagged, required <= set(given), len(set(given) & set(hints))
 
     return max(choices, key=fit)
 

@@ -18,6 +18,7 @@ ALLOWED = {
     "apps": {"numpy", "cv2", "tornado", "runtime", "apps"},
     "convert": {
         *("numpy", "cv2", "tensorflow", "keras", "ai_edge_litert", "ai_edge_quantizer", "flatbuffers", "pycocotools"),
+        *("h5py", "matplotlib", "tomli_w"),
         *("runtime", "convert"),
     },
 }

@@ -115,14 +115,13 @@ class Feed:
         size = self.spec.width
         images = np.empty((self.batch, size, size, 3), np.float32)
         targets = []
+        scale, offset = np.array(self.spec.scale, np.float32), np.array(self.spec.offset, np.float32)
         for index in range(self.batch):
             random = np.random.default_rng([self.seed, step, index])
             example = augment(self.mixture.draw, size, self.augmentation, random)
             pixels = example.pixels[..., ::-1] if self.spec.color == "rgb" else example.pixels
-            images[index] = pixels * np.float32(self.spec.scale) + np.float32(self.spec.offset)
-            targets.append(
-                make_targets(self.anchors, example.boxes, example.class_ids, example.ignored, self.matching)
-            )
+            images[index] = pixels * scale + offset
+            targets.append(make_targets(self.anchors, example.boxes, example.class_ids, example.ignored, self.matching))
         return Batch(images, np.stack(targets))
 
     def batches(self, first: int, last: int) -> Iterator[tuple[int, Batch]]:
@@ -144,4 +143,3 @@ def _compressed(path: Path) -> npt.NDArray[np.uint8]:
     if factor < 1:
         pixels = np.asarray(cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
     return np.asarray(cv2.imencode(".jpg", pixels, _QUALITY)[1], np.uint8)
-

@@ -32,6 +32,14 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
+class LocalFile:
+    """A file of this machine, by its path from the recipe's folder."""
+
+    path: str
+    licence: str = ""
+
+
+@dataclass(frozen=True)
 class ScenesRecipe:
     """Generated pictures with exact boxes.
 
@@ -98,7 +106,7 @@ class TrainRecipe:
 
     data: tuple[FolderRecipe | ScenesRecipe, ...]
     stages: tuple[Stage, ...]
-    start: RemoteFile | None = None
+    start: RemoteFile | LocalFile | None = None
     batch: int = 16
     learning_rate: float = 1.5e-3
     warmup: int = 200

@@ -103,5 +103,5 @@ def _read_keras2(path: Path) -> Arrays:
             arrays[f"{layer}/{variable.removeprefix('depthwise_')}"] = np.asarray(node)
 
     with h5py.File(path, "r") as file:
-        (file["model_weights"] if "model_weights" in file else file).visititems(visit)
+        file.get("model_weights", file).visititems(visit)
     return arrays
