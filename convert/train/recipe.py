@@ -79,11 +79,14 @@ class Stage:
         size: Side of the input in pixels: small ones first save time.
         steps: How many.
         shares: Shares of the data sources while it lasts, instead of their own.
+        mosaic: Share of mosaics while it lasts, instead of the augmentation's: none at the end lets the net settle on
+            whole pictures.
     """
 
     size: int
     steps: int
     shares: tuple[float, ...] = ()
+    mosaic: float | None = None
 
 
 @dataclass(frozen=True)
