@@ -120,9 +120,7 @@ class Feed:
             example = augment(self.mixture.draw, size, self.augmentation, random)
             pixels = example.pixels[..., ::-1] if self.spec.color == "rgb" else example.pixels
             images[index] = pixels * np.float32(self.spec.scale) + np.float32(self.spec.offset)
-            targets.append(
-                make_targets(self.anchors, example.boxes, example.class_ids, example.ignored, self.matching)
-            )
+            targets.append(make_targets(self.anchors, example.boxes, example.class_ids, example.ignored, self.matching))
         return Batch(images, np.stack(targets))
 
     def batches(self, first: int, last: int) -> Iterator[tuple[int, Batch]]:
@@ -144,4 +142,3 @@ def _compressed(path: Path) -> npt.NDArray[np.uint8]:
     if factor < 1:
         pixels = np.asarray(cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
     return np.asarray(cv2.imencode(".jpg", pixels, _QUALITY)[1], np.uint8)
-

@@ -64,10 +64,7 @@ class MultiboxLoss(keras.losses.Loss):  # type: ignore[misc]
         boxes = decode_boxes(offsets, self._centre, self._size, self._variances)
         iou, giou = overlap(boxes, target)
         count = ops.maximum(ops.sum(positive), 1.0)
-        if self._box_loss == "giou":
-            box = 1.0 - giou
-        else:
-            box = ops.sum(_smooth_l1(offsets - self._encode(target)), axis=-1)
+        box = 1.0 - giou if self._box_loss == "giou" else self._offset_loss(offsets, target)
         classes = self._classes(logits, label, positive, known, ops.stop_gradient(iou))
         return (classes + self._box_weight * ops.sum(box * positive)) / count
 
@@ -81,6 +78,9 @@ class MultiboxLoss(keras.losses.Loss):  # type: ignore[misc]
         else:
             weight = ops.abs(wanted - ops.sigmoid(logits)) ** _FOCUS * (wanted * (2 * _ALPHA - 1) + 1 - _ALPHA)
         return ops.sum(weight * _cross_entropy(logits, wanted) * known[..., None])
+
+    def _offset_loss(self, offsets: Any, target: Any) -> Any:
+        return ops.sum(_smooth_l1(offsets - self._encode(target)), axis=-1)
 
     def _encode(self, target: Any) -> Any:
         centre = (target[..., :2] + target[..., 2:]) / 2
