@@ -54,7 +54,9 @@ def save_state(path: Path, state: State, plan: str) -> None:
         for group in ("weights", "averages", "optimizer")
         for index, array in enumerate(getattr(state, group))
     }
-    facts = json.dumps({"step": state.step, "plan": plan, "log": state.log, "seconds": state.seconds})
+    facts = json.dumps(
+        {"step": state.step, "plan": plan, "log": state.log, "seconds": state.seconds, "arrays": len(arrays)}
+    )
     with replacing(path) as scratch, scratch.open("wb") as stream:
         np.savez(stream, facts=np.array(facts), **arrays)
 
@@ -72,6 +74,9 @@ def load_state(path: Path, plan: str) -> State | None:
         facts = json.loads(str(data["facts"]))
         if facts["plan"] != plan:
             return None
+        # A wrong byte in the table of contents can make arrays vanish.
+        if len(data) - 1 != facts.get("arrays", len(data) - 1):
+            raise ValueError(f"it has {len(data) - 1} arrays of {facts['arrays']}")
         groups = {
             group: [data[name] for name in sorted(data) if name.startswith(f"{group}_")]
             for group in ("weights", "averages", "optimizer")
