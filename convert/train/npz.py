@@ -20,9 +20,13 @@ def read_npz(path: Path) -> Arrays:
     """
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
+            arrays = {name: data[name] for name in data.files}
     except OSError:
         raise
     # What damage raises depends on the byte: zipfile, zlib, struct and NumPy's header parser all have their own.
     except Exception as error:
         raise ValueError(f"{type(error).__name__}: {error}") from None
+    # NumPy hands out other members as they are.
+    if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise ValueError(f"{strange[0]} is no array")
+    return arrays
