@@ -67,7 +67,7 @@ class TrainedRecipe:
     """A network this project defines and trains.
 
     Attributes:
-        weights: File beside the recipe, Keras's ``.weights.h5``, written by ``python -m convert train``.
+        weights: File beside the recipe, an ``.npz`` written by ``python -m convert train``.
         labels: Class names by class index, without background.
         network: Its shape.
     """

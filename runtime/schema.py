@@ -83,23 +83,30 @@ def _decode_union(kind: Any, data: Any, where: str) -> Any:
     choices = [choice for choice in get_args(kind) if choice is not type(None)]
     if data is None and len(choices) < len(get_args(kind)):
         return None
-    return _decode(choices[0] if len(choices) == 1 else _choose(choices, data), data, where)
+    return _decode(choices[0] if len(choices) == 1 else _choose(choices, data, where), data, where)
 
 
-def _choose(choices: list[Any], data: Any) -> Any:
-    """The dataclass that fits the data best: by ``Literal`` fields, then by required ones, then by all it shares."""
+def _choose(choices: list[Any], data: Any, where: str) -> Any:
+    """The dataclass whose ``Literal`` fields fit, that shares most fields with the data and lacks fewest."""
     given = data if isinstance(data, dict) else {}
+    tags: dict[str, list[Any]] = {}
+    for choice in choices:
+        for name, hint in typing.get_type_hints(choice).items():
+            if get_origin(hint) is Literal:
+                tags.setdefault(name, []).extend(get_args(hint))
+    for name, allowed in tags.items():
+        if name in given and given[name] not in allowed:
+            raise _wrong(_join(where, name), given[name], "one of " + ", ".join(map(str, allowed)))
 
-    def fit(choice: Any) -> tuple[bool, bool, int]:
+    def fit(choice: Any) -> tuple[int, int, int]:
         hints = typing.get_type_hints(choice)
-        literals = {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}
-        tagged = all(given[name] in allowed for name, allowed in literals.items() if name in given)
-        required = {
+        fitting = sum(given[name] in get_args(hints[name]) for name in tags if name in given and name in hints)
+        needed = [
             field.name
             for field in dataclasses.fields(choice)
             if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        }
-        return tagged, required <= set(given), len(set(given) & set(hints))
+        ]
+        return fitting, len(set(given) & set(hints)), -len(set(needed) - set(given))
 
     return max(choices, key=fit)
 

@@ -84,7 +84,7 @@ def default_heads(size: int, count: int = 6, low: float = 0.2, high: float = 0.9
     Args:
         size: Input pixels.
         count: Number of feature maps; the finest has stride 16, each other twice the one before.
-        low: Smallest anchor as a share of the input; the first anchor of the finest grid is half of it.
+        low: Smallest anchor as a share of the input; the finest grid has one of half that size too.
         high: Largest anchor as a share of the input.
 
     Returns:
@@ -110,9 +110,7 @@ def _extra_layers(taps: dict[str, Any], config: SsdConfig) -> list[Any]:
     for index, channels in enumerate(_EXTRAS):
         channels = make_divisible(channels * min(config.width, 1.0))
         prefix = f"extra_{index}"
-        x = conv_bn(
-            features[-1], channels // 2, 1, f"{prefix}_squeeze", f"{prefix}_squeeze_BN", f"{prefix}_squeeze_relu"
-        )
+        x = _point(features[-1], channels // 2, f"{prefix}_squeeze", relu=True)
         if config.lite:
             x = _separable(x, channels, 3, prefix, stride=2)
         else:

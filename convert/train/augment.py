@@ -120,6 +120,8 @@ def _warp(example: Example, width: int, height: int, how: Augmentation, random: 
     """Quarter turn, flip, stretch to the new size, then zoom, aspect and shift around the middle."""
     matrix = _matrix(example.pixels.shape[1], example.pixels.shape[0], width, height, how, random)
     pixels, reduced = _halved(example.pixels, matrix)
+    # Whole numbers are the edges of pixels for boxes, and their middles for OpenCV.
+    reduced[:, 2] += reduced[:, :2] @ [0.5, 0.5] - 0.5
     pixels = cv2.warpAffine(
         pixels,
         reduced,

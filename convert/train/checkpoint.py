@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from convert.train.npz import read_npz
 from runtime.errors import InputError
 from runtime.files import replacing
 
@@ -54,7 +54,9 @@ def save_state(path: Path, state: State, plan: str) -> None:
         for group in ("weights", "averages", "optimizer")
         for index, array in enumerate(getattr(state, group))
     }
-    facts = json.dumps({"step": state.step, "plan": plan, "log": state.log, "seconds": state.seconds})
+    facts = json.dumps(
+        {"step": state.step, "plan": plan, "log": state.log, "seconds": state.seconds, "arrays": len(arrays)}
+    )
     with replacing(path) as scratch, scratch.open("wb") as stream:
         np.savez(stream, facts=np.array(facts), **arrays)
 
@@ -68,14 +70,17 @@ def load_state(path: Path, plan: str) -> State | None:
     if not path.exists():
         return None
     try:
-        with np.load(path) as data:
-            facts = json.loads(str(data["facts"]))
-            if facts["plan"] != plan:
-                return None
-            groups = {
-                group: [data[name] for name in sorted(data.files) if name.startswith(f"{group}_")]
-                for group in ("weights", "averages", "optimizer")
-            }
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is not a checkpoint ({error})", "", "delete it to start over") from None
-    return State(facts["step"], log=facts["log"], seconds=facts["seconds"], **groups)
+        data = read_npz(path)
+        facts = json.loads(str(data["facts"]))
+        if facts["plan"] != plan:
+            return None
+        # A wrong byte in the table of contents can make arrays vanish.
+        if len(data) - 1 != facts.get("arrays", len(data) - 1):
+            raise ValueError(f"it has {len(data) - 1} arrays of {facts['arrays']}")
+        groups = {
+            group: [data[name] for name in sorted(data) if name.startswith(f"{group}_")]
+            for group in ("weights", "averages", "optimizer")
+        }
+        return State(facts["step"], log=facts["log"], seconds=facts["seconds"], **groups)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a checkpoint ({str(error)[:200]})", "", "delete it to start over") from None

@@ -97,12 +97,18 @@ def make_targets(
 
 
 def _grant(overlap: Floats, owner: npt.NDArray[np.intp], best: Floats, how: Matching) -> None:
-    """Gives every object its best anchor, and more of them where no other object has a claim by overlap."""
-    ranks = np.argsort(-overlap, axis=0, kind="stable")[: how.at_least]
-    for rank, anchors in reversed(list(enumerate(ranks))):
-        # Of two objects that want one anchor the better fit comes last and keeps it.
-        for index in np.argsort(overlap[anchors, np.arange(overlap.shape[1])], kind="stable"):
-            anchor = anchors[index]
-            free = rank == 0 or best[anchor] < how.positive
-            if free and overlap[anchor, index] > 0:
-                owner[anchor], best[anchor] = index, how.positive
+    """Gives every object its best anchor, and more of them where no other object has a claim by overlap.
+
+    In each round the best fit of all chooses first, and an object whose anchor went to a better fit takes its next.
+    """
+    room = overlap.copy()
+    for number in range(how.at_least):
+        claimed = best >= how.positive
+        left = room.copy()
+        if number:
+            room[claimed] = left[claimed] = 0
+            left[:, np.bincount(owner[claimed], minlength=left.shape[1]) >= how.at_least] = 0
+        while left[place := np.unravel_index(left.argmax(), left.shape)] > 0:
+            anchor, index = place
+            owner[anchor], best[anchor] = index, how.positive
+            left[anchor], left[:, index] = 0, 0

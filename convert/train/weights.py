@@ -15,12 +15,10 @@ from typing import Any
 import h5py
 import keras
 import numpy as np
-import numpy.typing as npt
 
+from convert.train.npz import Arrays, read_npz
 from runtime.errors import InputError
 from runtime.files import check_file, replacing
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 # Zip entries carry a date; a fixed one (the earliest zip knows) keeps equal weights equal files.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -72,7 +70,10 @@ def adopt_weights(model: keras.Model, path: Path) -> list[str]:
 
 def _set(layer: keras.layers.Layer, stored: Arrays) -> bool:
     arrays = [stored.get(f"{layer.name}/{variable.name}") for variable in layer.weights]
-    if any(a is None or a.shape != tuple(v.shape) for a, v in zip(arrays, layer.weights, strict=True)):
+    if any(
+        a is None or a.dtype.kind not in "fiu" or a.shape != tuple(v.shape)
+        for a, v in zip(arrays, layer.weights, strict=True)
+    ):
         return False
     layer.set_weights(arrays)
     return True
@@ -83,9 +84,8 @@ def _read(path: Path) -> Arrays:
     try:
         if path.suffix.lower() in (".h5", ".hdf5"):
             return _read_keras2(path)
-        with np.load(path, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
-    except (OSError, ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        return read_npz(path)
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path} is not a weights file ({str(error)[:200]})", "expected .npz from convert train, or Keras .h5"
         ) from None
@@ -102,6 +102,10 @@ def _read_keras2(path: Path) -> Arrays:
             # Keras 3 calls a depthwise convolution's weights kernel like any other's.
             arrays[f"{layer}/{variable.removeprefix('depthwise_')}"] = np.asarray(node)
 
-    with h5py.File(path, "r") as file:
-        file.get("model_weights", file).visititems(visit)
+    try:
+        with h5py.File(path, "r") as file:
+            file.get("model_weights", file).visititems(visit)
+    # As with .npz, what damage raises depends on the byte.
+    except Exception as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from None
     return arrays
