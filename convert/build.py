@@ -19,6 +19,7 @@ from convert.source import SourceModel
 from convert.train.recipe import FolderRecipe, ScenesRecipe
 from runtime.card import ModelCard, SourceFile
 from runtime.errors import EdgewrenError, InputError
+from runtime.files import make_folder
 from runtime.modelfile import read_card
 
 Say = Callable[[str], None]
@@ -38,7 +39,7 @@ def build(recipe: Recipe, out: Path, mirror: Path | None, say: Say, calibration:
         InputError: A source is not to be had, or is not what it should be.
         RunError: The converter failed, or a file could not be written.
     """
-    target = out / f"{recipe.name}.tflite"
+    target = make_folder(out) / f"{recipe.name}.tflite"
     key = _build_key(recipe, calibration, _has_evaluation(recipe, mirror))
     card = _card_in_place(target)
     if card is not None and card.build == key:
@@ -56,7 +57,6 @@ def build(recipe: Recipe, out: Path, mirror: Path | None, say: Say, calibration:
     from convert.conversion import convert
 
     source = load()
-    out.mkdir(parents=True, exist_ok=True)
     return convert(source, pictures, target, dataset, say, key)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from convert.recipe import RemoteFolder, read_manifest
 from convert.train.recipe import RemoteFile
 from runtime.errors import InputError, RunError
-from runtime.files import replacing
+from runtime.files import make_folder, replacing
 
 _TIMEOUT_S = 30
 _CHUNK = 1 << 16
@@ -40,7 +40,7 @@ def fetch_file(file: RemoteFile, folder: Path, mirror: Path | None, say: Say) ->
     target = folder / Path(file.path).name
     if target.is_file() and _sha256(target) == file.sha256:
         return target
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     found = _in_mirror(file.path, mirror)
     if found is None:
         say(f"downloading {file.url} ({file.bytes / 1e6:.1f} MB)")
@@ -77,7 +77,7 @@ def fetch_calibration(manifest: Path, remote: RemoteFolder, folder: Path, mirror
     missing = {name: pin for name, pin in pins.items() if not _is_right(folder / name, pin)}
     if missing:
         say(f"downloading {len(missing)} calibration images from {remote.url}")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     for name, pin in missing.items():
         _download(f"{remote.url}/{name}", pin, folder / name, mirror)
     return folder

@@ -99,6 +99,19 @@ def check_writable(path: Path) -> Path:
     return path
 
 
+def make_folder(path: Path) -> Path:
+    """Makes a folder and those above it, unless they are there.
+
+    Raises:
+        InputError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"folder {path} cannot be made ({_reason(error)})", "", "choose another output") from None
+    return path
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a scratch path beside ``path`` that takes its place when the block ends well.

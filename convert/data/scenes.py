@@ -14,6 +14,7 @@ import cv2
 from convert.train.recipe import ScenesRecipe
 from runtime import scenes
 from runtime.errors import RunError
+from runtime.files import make_folder
 from runtime.scenes import LABELS, draw_scene
 
 # Cameras see landscape and portrait; nets are fed squares.
@@ -38,8 +39,8 @@ def scenes_folder(recipe: ScenesRecipe, root: Path, progress: Callable[[int, int
     target = root / f"{recipe.scenes}-{recipe.count}-seed{recipe.seed}-{_generator_digest()[:8]}"
     if target.is_dir():
         return target
+    make_folder(root)
     try:
-        root.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=root, prefix=".scenes-"))
         try:
             _draw(recipe, scratch, progress)

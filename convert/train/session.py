@@ -32,6 +32,7 @@ from convert.train.trainer import Training, train
 from convert.train.weights import save_weights
 from runtime.detector import Detector
 from runtime.errors import InputError
+from runtime.files import make_folder
 
 Say = Callable[[str], None]
 
@@ -78,7 +79,7 @@ def run_training(recipe: Recipe, own: Dataset | None, session: Session, fresh: b
     plan, trained = recipe.train, recipe.source
     assert plan is not None
     assert isinstance(trained, TrainedRecipe)
-    session.out.mkdir(parents=True, exist_ok=True)
+    make_folder(session.out)
     checkpoint = session.out / "checkpoint.npz"
     if fresh:
         checkpoint.unlink(missing_ok=True)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from runtime.detections import Detections
 from runtime.draw import annotate
-from runtime.errors import InputError, RunError
-from runtime.files import check_writable, replacing
+from runtime.errors import RunError
+from runtime.files import check_writable, make_folder, replacing
 from runtime.frame import Frame
 from runtime.sources.images import IMAGE_SUFFIXES
 
@@ -98,11 +98,7 @@ class FolderSink:
     """
 
     def __init__(self, folder: Path, labels: tuple[str, ...]) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise InputError(f"folder {folder} cannot be made ({reason})", "", "choose another output") from None
+        make_folder(folder)
         check_writable(folder / "picture")
         self._folder = folder
         self._labels = labels
