@@ -99,7 +99,9 @@ def _mosaic(draw: Draw, size: int, how: Augmentation, random: np.random.Generato
     for left, top, right, bottom in ((0, 0, x, y), (x, 0, size, y), (0, y, x, size), (x, y, size, size)):
         part = _warp(draw(random), right - left, bottom - top, how, random)
         canvas[top:bottom, left:right] = part.pixels
-        parts.append(Example(part.pixels, part.boxes + np.float32([left, top] * 2), part.class_ids, part.ignored))
+        parts.append(
+            Example(part.pixels, part.boxes + np.array([left, top] * 2, np.float32), part.class_ids, part.ignored)
+        )
     return Example(
         canvas,
         np.concatenate([part.boxes for part in parts]),

@@ -119,7 +119,7 @@ class Feed:
             random = np.random.default_rng([self.seed, step, index])
             example = augment(self.mixture.draw, size, self.augmentation, random)
             pixels = example.pixels[..., ::-1] if self.spec.color == "rgb" else example.pixels
-            images[index] = pixels * np.float32(self.spec.scale) + np.float32(self.spec.offset)
+            images[index] = pixels * np.array(self.spec.scale, np.float32) + np.array(self.spec.offset, np.float32)
             targets.append(make_targets(self.anchors, example.boxes, example.class_ids, example.ignored, self.matching))
         return Batch(images, np.stack(targets))
 

@@ -177,8 +177,8 @@ def test_boxes_are_decoded_as_on_the_device() -> None:
 def perfect(targets: Floats, kind: ClassLoss) -> Floats:
     """What a network that knows everything says."""
     raw = np.full((*targets.shape[:2], 4 + channels(kind)), -30.0)
-    for place in np.argwhere(targets[..., 4] >= 0).tolist():
-        row = targets[*place]
+    for picture, anchor in np.argwhere(targets[..., 4] >= 0).tolist():
+        row, place = targets[picture, anchor], (picture, anchor)
         raw[*place, :4] = encoded(np.repeat(row[None, :4], len(ANCHORS), 0))[place[1]]
         raw[*place, 4 + int(row[4]) + (kind == "hard-negative")] = 30.0
     if kind == "hard-negative":
