@@ -17,7 +17,17 @@ ALLOWED = {
     "runtime": {"numpy", "cv2", "runtime"},
     "apps": {"numpy", "cv2", "tornado", "runtime", "apps"},
     "convert": {
-        *("numpy", "cv2", "tensorflow", "keras", "ai_edge_litert", "ai_edge_quantizer", "flatbuffers", "pycocotools"),
+        *(
+            "numpy",
+            "cv2",
+            "tensorflow",
+            "keras",
+            "ai_edge_litert",
+            "ai_edge_quantizer",
+            "flatbuffers",
+            "h5py",
+            "pycocotools",
+        ),
         *("runtime", "convert"),
     },
 }

@@ -30,7 +30,7 @@ def shapes(model: keras.Model) -> dict[str, list[tuple[int, ...]]]:
     return {layer.name: [tuple(w.shape) for w in layer.weights] for layer in model.layers if layer.weights}
 
 
-@pytest.mark.parametrize(("width", "size"), [(0.35, 96), (0.35, 75), (0.5, 64), (1.0, 49), (1.4, 33)])
+@pytest.mark.parametrize(("width", "size"), [(0.35, 96), (0.35, 75), (1.0, 49), (1.4, 33)])
 def test_backbone_equals_keras(width: float, size: int) -> None:
     """Names, weight shapes and, with the same weights, every feature map; odd sizes pad differently."""
     theirs = keras.applications.MobileNetV2((size, size, 3), width, include_top=False, weights=None)
