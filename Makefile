@@ -1,6 +1,6 @@
 # Edgewren: `make` sets up, builds the default model and runs it; `make help` lists the rest.
 
-RECIPE  := yolo-fastest-1.1
+RECIPE  := playing-cards
 MODEL   ?= $(RECIPE)
 MODELS  ?= $(patsubst convert/recipes/%.toml,%,$(wildcard convert/recipes/*.toml))
 SOURCE  ?=
@@ -12,6 +12,7 @@ VENV    := .venv
 PY      := $(VENV)/bin/python
 ORACLE  := .venv-oracle
 
+DEFAULT_FILE := build/models/$(RECIPE).tflite
 # A model is named by its recipe or by a path.
 MODEL_FILE := $(if $(filter %.tflite,$(MODEL)),$(MODEL),build/models/$(MODEL).tflite)
 MIRROR_FLAG := $(if $(MIRROR),--mirror "$(MIRROR)")
@@ -26,15 +27,20 @@ endif
 .PHONY: all help setup setup-dev models live eval bench test lint format clean distclean
 .DEFAULT_GOAL := all
 
-all: setup ## set up, build the default model, run it on SOURCE=video|camera|folder
+all: setup ## set up, build the default model, show it on drawn scenes or on SOURCE=video|camera|folder
 	@mkdir -p build
 	@$(PY) -m convert build $(RECIPE) $(MIRROR_FLAG)
 ifneq ($(SOURCE),)
-	@$(PY) -m apps.live build/models/$(RECIPE).tflite "$(SOURCE)" $(LIVE_OUTPUT)
+	@$(PY) -m apps.live $(DEFAULT_FILE) "$(SOURCE)" $(LIVE_OUTPUT)
 else
-	@echo "Next: make live SOURCE=0             watch a camera in the browser"
-	@echo "      make live SOURCE=video.mp4     detect in a video, result in build/demo.mp4"
-	@echo "      $(PY) -m runtime detect build/models/$(RECIPE).tflite IMAGE --output build/out"
+	@echo "detecting for ten seconds in drawn scenes (synthetic://cards)"
+	@$(PY) -m apps.live $(DEFAULT_FILE) synthetic://cards build/demo.mp4 build/demo.png --seconds 10
+	@$(PY) -m convert show $(DEFAULT_FILE)
+	@echo "Look at build/demo.png and build/demo.mp4. Next:"
+	@echo "  make live                        watch drawn scenes in the browser"
+	@echo "  make live SOURCE=0               hold a card to the camera"
+	@echo "  make live SOURCE=video.mp4       detect in a video, result in build/demo.mp4"
+	@echo "  $(PY) -m runtime detect $(DEFAULT_FILE) IMAGE --output out.jpg"
 endif
 
 help: ## this list
@@ -44,9 +50,9 @@ help: ## this list
 models: setup ## build recipes (MODELS="a b"; all by default)
 	@failed=0; for name in $(MODELS); do $(PY) -m convert build $$name $(MIRROR_FLAG) || failed=2; done; exit $$failed
 
-live: setup ## live detections: MODEL= SOURCE=0|video|folder|rtsp://.. OUTPUT=http://..|file.mp4
+live: setup ## live detections: MODEL= SOURCE=0|video|folder|rtsp://..|synthetic://cards OUTPUT=http://..|file.mp4
 	@mkdir -p build
-	@$(PY) -m apps.live "$(MODEL_FILE)" "$(or $(SOURCE),0)" $(LIVE_OUTPUT)
+	@$(PY) -m apps.live "$(MODEL_FILE)" "$(or $(SOURCE),synthetic://cards)" $(LIVE_OUTPUT)
 
 eval: setup ## accuracy of MODEL= on annotated images DATA=dir, beside the float network it was made from
 	@$(PY) -m convert evaluate "$(MODEL_FILE)" --data "$(DATA)" \

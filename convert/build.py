@@ -8,13 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from convert.cards import tool_versions
-from convert.data import read_dataset, summary
+from convert.data import Dataset, read_dataset, summary
+from convert.data.scenes import scenes_folder
 from convert.fetch import fetch_calibration, fetch_file, find_folder
+from convert.progress import Progress
 from convert.quiet import import_keras
-from convert.recipe import Recipe
+from convert.recipe import DarknetRecipe, Recipe, TrainedRecipe, weights_file
 from convert.result import Result
+from convert.source import SourceModel
+from convert.train.recipe import FolderRecipe, ScenesRecipe
 from runtime.card import ModelCard, SourceFile
-from runtime.errors import EdgewrenError
+from runtime.errors import EdgewrenError, InputError
 from runtime.modelfile import read_card
 
 Say = Callable[[str], None]
@@ -25,7 +29,7 @@ def build(recipe: Recipe, out: Path, mirror: Path | None, say: Say, calibration:
 
     Args:
         recipe: What to build.
-        out: Folder for the model file; sources are kept in ``sources/`` beside it.
+        out: Folder for the model file; sources and generated scenes are kept beside it.
         mirror: Folder looked in before the network.
         say: Takes progress messages.
         calibration: Pictures to use instead of the recipe's.
@@ -35,56 +39,117 @@ def build(recipe: Recipe, out: Path, mirror: Path | None, say: Say, calibration:
         RunError: The converter failed, or a file could not be written.
     """
     target = out / f"{recipe.name}.tflite"
-    evaluation = find_folder(recipe.evaluation.path, mirror) if recipe.evaluation else None
-    key = _build_key(recipe, calibration, evaluation)
+    key = _build_key(recipe, calibration, _has_evaluation(recipe, mirror))
     card = _card_in_place(target)
     if card is not None and card.build == key:
         return Result(target, target.stat().st_size, card, "up to date")
 
     sources = out.parent / "sources" / recipe.name
-    files = recipe.source
-    model, weights, labels = (
-        fetch_file(file, sources, mirror, say) for file in (files.model, files.weights, files.labels)
-    )
-    pictures = calibration or fetch_calibration(recipe, sources / "calibration", mirror, say)
-    dataset = read_dataset(evaluation) if evaluation else None
-    if dataset and dataset.problems:
-        say(f"{summary(dataset)} (convert evaluate lists them)")
+    load = _loader(recipe, sources, mirror, say)
+    pictures = calibration or _calibration(recipe, sources, mirror, say)
+    dataset = _evaluation(recipe, out.parent, mirror)
+    if dataset is not None and dataset.problems:
+        say(summary(dataset))
 
     # TensorFlow takes seconds to import: only when there is something to build.
     import_keras()
     from convert.conversion import convert
-    from convert.importers import load_source
 
-    say(f"reading {model}")
-    size = (recipe.input.size, recipe.input.size) if recipe.input.size else None
-    source = load_source(model, weights, labels, size)
-    urls = {Path(file.path).name: file.url for file in (files.model, files.weights, files.labels)}
-    source = dataclasses.replace(
-        source,
-        name=recipe.name,
-        input=dataclasses.replace(source.input, resize=recipe.input.resize or source.input.resize),
-        thresholds=recipe.thresholds,
-        source=dataclasses.replace(
-            source.source,
-            files=tuple(SourceFile(file.name, file.sha256, urls.get(file.name, "")) for file in source.source.files),
-            licence=recipe.licence,
-            homepage=recipe.homepage,
-        ),
-    )
+    source = load()
     out.mkdir(parents=True, exist_ok=True)
     return convert(source, pictures, target, dataset, say, key)
 
 
-def _build_key(recipe: Recipe, calibration: Path | None, evaluation: Path | None) -> str:
+def _loader(recipe: Recipe, sources: Path, mirror: Path | None, say: Say) -> Callable[[], SourceModel]:
+    """Brings the files of a recipe's network here; what is returned reads them."""
+    if isinstance(recipe.source, DarknetRecipe):
+        return _darknet_loader(recipe, recipe.source, sources, mirror, say)
+
+    def load() -> SourceModel:
+        from convert.trained import load_trained
+
+        return load_trained(recipe)
+
+    weights_file(recipe)
+    return load
+
+
+def _darknet_loader(
+    recipe: Recipe, files: DarknetRecipe, sources: Path, mirror: Path | None, say: Say
+) -> Callable[[], SourceModel]:
+    model, weights, labels = (
+        fetch_file(file, sources, mirror, say) for file in (files.model, files.weights, files.labels)
+    )
+    urls = {Path(file.path).name: file.url for file in (files.model, files.weights, files.labels)}
+
+    def load() -> SourceModel:
+        from convert.importers import load_source
+
+        say(f"reading {model}")
+        size = (recipe.input.size, recipe.input.size) if recipe.input.size else None
+        source = load_source(model, weights, labels, size)
+        named = tuple(SourceFile(file.name, file.sha256, urls.get(file.name, "")) for file in source.source.files)
+        return dataclasses.replace(
+            source,
+            name=recipe.name,
+            input=dataclasses.replace(source.input, resize=recipe.input.resize or source.input.resize),
+            thresholds=recipe.thresholds,
+            source=dataclasses.replace(source.source, files=named, licence=recipe.licence, homepage=recipe.homepage),
+        )
+
+    return load
+
+
+def _calibration(recipe: Recipe, sources: Path, mirror: Path | None, say: Say) -> Path:
+    """The folder of a recipe's calibration pictures.
+
+    Raises:
+        InputError: They are not to be had.
+    """
+    wanted = recipe.calibration
+    if isinstance(wanted, ScenesRecipe):
+        return scenes_folder(wanted, sources.parent.parent / "scenes", Progress("drawing scenes"))
+    if isinstance(wanted, FolderRecipe):
+        found = _find(recipe, wanted, mirror)
+        if found is None:
+            raise InputError(
+                f"{recipe.name} is calibrated on {wanted.path}", "expected that folder", "give --calibration DIR"
+            )
+        return found
+    return fetch_calibration(recipe.folder / wanted.manifest, wanted, sources / "calibration", mirror, say)
+
+
+def _evaluation(recipe: Recipe, work: Path, mirror: Path | None) -> Dataset | None:
+    """The annotated pictures a recipe is measured on, if they are to be had."""
+    wanted = recipe.evaluation
+    if isinstance(wanted, ScenesRecipe):
+        return read_dataset(scenes_folder(wanted, work / "scenes", Progress("drawing scenes")))
+    found = _find(recipe, wanted, mirror) if wanted else None
+    return read_dataset(found) if found else None
+
+
+def _has_evaluation(recipe: Recipe, mirror: Path | None) -> bool:
+    wanted = recipe.evaluation
+    return isinstance(wanted, ScenesRecipe) or (wanted is not None and _find(recipe, wanted, mirror) is not None)
+
+
+def _find(recipe: Recipe, wanted: FolderRecipe, mirror: Path | None) -> Path | None:
+    """A folder of a recipe: in the mirror, or where its path leads from the recipe."""
+    own = recipe.folder / wanted.path
+    return find_folder(wanted.path, mirror) or (own if own.is_dir() else None)
+
+
+def _build_key(recipe: Recipe, calibration: Path | None, evaluated: bool) -> str:
     """Hash of everything that decides what comes out: the recipe, this code, the tools, the data that is there."""
     digest = hashlib.sha256(Path(recipe.file).read_bytes())
+    if isinstance(recipe.source, TrainedRecipe):
+        digest.update(weights_file(recipe).read_bytes())
     package = Path(__file__).resolve().parent
     code = [*package.rglob("*.py"), *(package.parent / "runtime").rglob("*.py")]
     for path in sorted(code):
         digest.update(path.read_bytes())
     digest.update(repr(sorted(tool_versions().items())).encode())
-    digest.update(f"{calibration and calibration.resolve()} {evaluation is not None}".encode())
+    digest.update(f"{calibration and calibration.resolve()} {evaluated}".encode())
     return digest.hexdigest()
 
 

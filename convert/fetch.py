@@ -13,7 +13,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from convert.recipe import Recipe, RemoteFile, RemoteFolder
+from convert.recipe import RemoteFolder, read_manifest
+from convert.train.recipe import RemoteFile
 from runtime.errors import InputError, RunError
 from runtime.files import replacing
 
@@ -52,8 +53,15 @@ def fetch_file(file: RemoteFile, folder: Path, mirror: Path | None, say: Say) ->
     return target
 
 
-def fetch_calibration(recipe: Recipe, folder: Path, mirror: Path | None, say: Say) -> Path:
+def fetch_calibration(manifest: Path, remote: RemoteFolder, folder: Path, mirror: Path | None, say: Say) -> Path:
     """Finds or brings a recipe's calibration pictures.
+
+    Args:
+        manifest: Which pictures, with their hashes.
+        remote: Where they are.
+        folder: Where they go.
+        mirror: Looked in first.
+        say: Takes progress messages.
 
     Returns:
         The folder that holds them: the mirror's own, or ``folder``.
@@ -62,11 +70,10 @@ def fetch_calibration(recipe: Recipe, folder: Path, mirror: Path | None, say: Sa
         InputError: Neither mirror nor network has them.
         RunError: They could not be written.
     """
-    remote: RemoteFolder = recipe.calibration
     found = find_folder(remote.path, mirror)
     if found is not None:
         return found
-    pins = recipe.manifest()
+    pins = read_manifest(manifest)
     missing = {name: pin for name, pin in pins.items() if not _is_right(folder / name, pin)}
     if missing:
         say(f"downloading {len(missing)} calibration images from {remote.url}")

@@ -5,15 +5,19 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import tomli_w
 
 from convert.train.recipe import FolderRecipe, RemoteFile, ScenesRecipe, TrainRecipe
 from runtime.card import HeadSpec, Thresholds
 from runtime.errors import InputError
-from runtime.files import read_text
-from runtime.schema import decode
+from runtime.files import read_text, replacing
+from runtime.schema import decode, encode
 
 FOLDER = Path(__file__).with_name("recipes")
+# Recipes without pictures or weights of their own, to train something on.
+TEMPLATES = FOLDER / "templates"
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,21 @@ class Recipe:
         return Path(self.file).parent
 
 
+def weights_file(recipe: Recipe) -> Path:
+    """The trained weights beside a recipe.
+
+    Raises:
+        InputError: Nobody trained them yet.
+    """
+    assert isinstance(recipe.source, TrainedRecipe)
+    path = recipe.folder / recipe.source.weights
+    if not path.is_file():
+        raise InputError(
+            f"{recipe.name} has no weights", f"expected {path}", f"python -m convert train {recipe.name} makes them"
+        )
+    return path
+
+
 def read_manifest(path: Path) -> dict[str, str]:
     """Name to sha256 of pinned pictures.
 
@@ -131,6 +150,8 @@ def load_recipe(name: str) -> Recipe:
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.exists() and not name.endswith(".toml"):
+        path = TEMPLATES / f"{name}.toml"
+    if not path.exists() and not name.endswith(".toml"):
         known = ", ".join(recipe_names())
         raise InputError(f"no recipe '{name}'", f"expected one of {known}, or a path to a .toml")
     text = read_text(path, "a recipe (.toml)")
@@ -141,6 +162,25 @@ def load_recipe(name: str) -> Recipe:
     return decode(Recipe, {**data, "file": str(path)}, f"{path}:")
 
 
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Writes a recipe that :func:`load_recipe` reads.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    data = _without_none(encode(recipe))
+    del data["file"]
+    with replacing(path) as scratch:
+        scratch.write_text(tomli_w.dumps(data), encoding="utf-8")
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null: a field that is not set is left out."""
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
+
+
 def recipe_names() -> list[str]:
-    """The recipes that come with the project."""
+    """The recipes that come with the project and can be built."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))

@@ -8,8 +8,9 @@ import hashlib
 import keras
 
 from convert.models.ssd import SsdConfig, ssd
-from convert.recipe import NetworkRecipe, Recipe, TrainedRecipe
+from convert.recipe import NetworkRecipe, Recipe, TrainedRecipe, weights_file
 from convert.source import SourceModel
+from convert.train.record import read_provenance
 from convert.train.weights import load_weights
 from runtime.card import DecoderSpec, HeadSpec, InputSpec, Labels, Source, SourceFile
 from runtime.errors import InputError
@@ -22,18 +23,14 @@ BACKGROUND = "background"
 def network(recipe: NetworkRecipe, classes: int, size: int) -> tuple[keras.Model, tuple[HeadSpec, ...]]:
     """The architecture of a recipe, with random weights, for an input of ``size`` pixels.
 
-    Anchors grow and shrink with the input, so that they stay the same shares of it.
+    Anchors keep their pixels whatever the input: convolutions see pixels, so a net that was trained on small pictures
+    goes on finding things of the same size in large ones.
 
     Raises:
         InputError: The architecture does not fit its heads.
     """
-    scale = size / recipe.size
-    heads = tuple(
-        HeadSpec(head.stride, tuple((w * scale, h * scale) for w, h in head.anchors), head.scale_xy)
-        for head in recipe.heads
-    )
     try:
-        return ssd(SsdConfig(classes, size, recipe.width, recipe.lite, recipe.neck, recipe.kernel, heads))
+        return ssd(SsdConfig(classes, size, recipe.width, recipe.lite, recipe.neck, recipe.kernel, recipe.heads))
     except ValueError as error:
         raise InputError(f"the recipe's network cannot be built ({error})", "", "check [source.network]") from None
 
@@ -68,13 +65,12 @@ def load_trained(recipe: Recipe) -> SourceModel:
     """
     trained = recipe.source
     assert isinstance(trained, TrainedRecipe)
-    path = recipe.folder / trained.weights
-    if not path.exists():
-        raise InputError(f"{recipe.name} has no weights", f"expected {path}", f"python -m convert train {recipe.name}")
+    path = weights_file(recipe)
     background = uses_background(recipe)
     model, heads = network(trained.network, len(trained.labels) + background, trained.network.size)
     load_weights(model, path)
     source = source_model(recipe, model, heads, background)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    files = dataclasses.replace(source.source, files=(SourceFile(path.name, digest),))
-    return dataclasses.replace(source, source=files)
+    provenance = read_provenance(path)
+    made_of = dataclasses.replace(source.source, files=(SourceFile(path.name, digest),), provenance=provenance)
+    return dataclasses.replace(source, source=made_of)

@@ -122,12 +122,21 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the weights came from and under which licence."""
+    """Where the weights came from and under which licence.
+
+    Attributes:
+        format: ``darknet``, or ``trained`` by this project.
+        files: What the network was read from.
+        licence: Of the weights.
+        homepage: Where their authors present them.
+        provenance: What they were trained from, one line per ingredient with its licence.
+    """
 
     format: str
     files: tuple[SourceFile, ...] = ()
     licence: str = ""
     homepage: str = ""
+    provenance: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,4 +4,4 @@ INPUTS = (
     "0 or v4l2:///dev/video0 (camera), rtsp:// or http:// (stream), synthetic://cards (made scenes), "
     "a video, an image, or a folder of images"
 )
-OUTPUTS = "json://- or json://FILE, FILE.mp4, FILE.jpg (one picture), or a folder for pictures"
+OUTPUTS = "json://- or json://FILE, FILE.mp4, FILE.jpg (one picture, or a contact sheet), or a folder for pictures"

@@ -17,17 +17,8 @@ ALLOWED = {
     "runtime": {"numpy", "cv2", "runtime"},
     "apps": {"numpy", "cv2", "tornado", "runtime", "apps"},
     "convert": {
-        *(
-            "numpy",
-            "cv2",
-            "tensorflow",
-            "keras",
-            "ai_edge_litert",
-            "ai_edge_quantizer",
-            "flatbuffers",
-            "h5py",
-            "pycocotools",
-        ),
+        *("numpy", "cv2", "tensorflow", "keras", "ai_edge_litert", "ai_edge_quantizer", "flatbuffers", "pycocotools"),
+        *("h5py", "matplotlib", "tomli_w"),
         *("runtime", "convert"),
     },
 }

@@ -7,6 +7,7 @@ further the net is asked nothing. Colours change in one table per channel.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,7 @@ class Augmentation:
         colour: Strength of brightness, contrast, gamma and tint changes.
         blur, noise: Share of pictures that are blurred, or made noisy.
         keep: Share of an object's area that must be left inside the picture for it to count.
+        smallest: Side of an object, as a share of the network's input, below which the net is asked nothing about it.
     """
 
     zoom: tuple[float, float] = (0.7, 1.5)
@@ -62,6 +64,7 @@ class Augmentation:
     blur: float = 0.1
     noise: float = 0.1
     keep: float = 0.5
+    smallest: float = 0.0
 
 
 Draw = Callable[[np.random.Generator], Example]
@@ -80,7 +83,8 @@ def augment(draw: Draw, size: int, how: Augmentation, random: np.random.Generato
         example = _mosaic(draw, size, how, random)
     else:
         example = _warp(draw(random), size, size, how, random)
-    return Example(_recolour(example.pixels, how, random), example.boxes, example.class_ids, example.ignored)
+    ignored = example.ignored | (np.sqrt(_areas(example.boxes)) < how.smallest * size)
+    return Example(_recolour(example.pixels, how, random), example.boxes, example.class_ids, ignored)
 
 
 def fit(example: Example, size: int) -> Example:
@@ -92,7 +96,9 @@ def fit(example: Example, size: int) -> Example:
 
 
 def _mosaic(draw: Draw, size: int, how: Augmentation, random: np.random.Generator) -> Example:
-    """Four pictures around a random middle (Bochkovskiy et al., arXiv:2004.10934, section 3.3)."""
+    """Parts of four pictures around a random middle (Bochkovskiy et al., arXiv:2004.10934, section 3.3)."""
+    # Pieces, not miniatures: things keep about the size they have in a picture of their own.
+    how = dataclasses.replace(how, zoom=(1.5 * how.zoom[0], 1.5 * how.zoom[1]))
     x, y = (int(value) for value in random.uniform(0.3, 0.7, 2) * size)
     canvas = np.empty((size, size, 3), np.uint8)
     parts = []

@@ -115,11 +115,12 @@ class Feed:
         size = self.spec.width
         images = np.empty((self.batch, size, size, 3), np.float32)
         targets = []
+        scale, offset = np.array(self.spec.scale, np.float32), np.array(self.spec.offset, np.float32)
         for index in range(self.batch):
             random = np.random.default_rng([self.seed, step, index])
             example = augment(self.mixture.draw, size, self.augmentation, random)
             pixels = example.pixels[..., ::-1] if self.spec.color == "rgb" else example.pixels
-            images[index] = pixels * np.array(self.spec.scale, np.float32) + np.array(self.spec.offset, np.float32)
+            images[index] = pixels * scale + offset
             targets.append(make_targets(self.anchors, example.boxes, example.class_ids, example.ignored, self.matching))
         return Batch(images, np.stack(targets))
 

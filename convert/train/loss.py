@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from convert.train.recipe import BoxLoss, ClassLoss
@@ -80,18 +79,12 @@ class MultiboxLoss(keras.losses.Loss):  # type: ignore[misc]
         return ops.sum(weight * _cross_entropy(logits, wanted) * known[..., None])
 
     def _offset_loss(self, offsets: Any, target: Any) -> Any:
-        return ops.sum(_smooth_l1(offsets - self._encode(target)), axis=-1)
-
-    def _encode(self, target: Any) -> Any:
+        """Smooth L1 between raw offsets and those that would decode to the target."""
         centre = (target[..., :2] + target[..., 2:]) / 2
         size = ops.maximum(target[..., 2:] - target[..., :2], 1e-3)
-        return ops.concatenate(
-            [
-                (centre - self._centre) / self._size / self._variances[0],
-                ops.log(size / self._size) / self._variances[1],
-            ],
-            axis=-1,
-        )
+        wanted = (centre - self._centre) / self._size / self._variances[0], ops.log(size / self._size)
+        encoded = ops.concatenate([wanted[0], wanted[1] / self._variances[1]], axis=-1)
+        return ops.sum(_smooth_l1(offsets - encoded), axis=-1)
 
 
 def decode_boxes(offsets: Any, centre: Floats, size: Floats, variances: tuple[float, float]) -> Any:
@@ -136,8 +129,3 @@ def _hard_negative(logits: Any, label: Any, positive: Any, known: Any) -> Any:
     rank = ops.argsort(ops.argsort(-empty, axis=1), axis=1)
     hard = ops.cast(ops.cast(rank, "float32") < keep, "float32")
     return ops.sum(entropy * positive) + ops.sum(ops.stop_gradient(hard) * empty)
-
-
-def as_numpy(value: Any) -> Floats:
-    """A tensor of any backend as float32."""
-    return np.asarray(ops.convert_to_numpy(value), np.float32)

@@ -32,6 +32,14 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
+class LocalFile:
+    """A file of this machine, by its path from the recipe's folder."""
+
+    path: str
+    licence: str = ""
+
+
+@dataclass(frozen=True)
 class ScenesRecipe:
     """Generated pictures with exact boxes.
 
@@ -71,11 +79,14 @@ class Stage:
         size: Side of the input in pixels: small ones first save time.
         steps: How many.
         shares: Shares of the data sources while it lasts, instead of their own.
+        mosaic: Share of mosaics while it lasts, instead of the augmentation's: none at the end lets the net settle on
+            whole pictures.
     """
 
     size: int
     steps: int
     shares: tuple[float, ...] = ()
+    mosaic: float | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +109,7 @@ class TrainRecipe:
 
     data: tuple[FolderRecipe | ScenesRecipe, ...]
     stages: tuple[Stage, ...]
-    start: RemoteFile | None = None
+    start: RemoteFile | LocalFile | None = None
     batch: int = 16
     learning_rate: float = 1.5e-3
     warmup: int = 200

@@ -1,13 +1,18 @@
-"""``convert train``: a recipe and data to trained weights, with progress, a log and a plot."""
+"""``convert train``: a recipe and pictures to trained weights, with a record, a log and a plot."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import sys
-import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from convert.cards import make_card
+import keras
+
+from convert.cards import make_card, tool_versions
 from convert.data import Dataset, read_dataset, report
 from convert.data.scenes import scenes_folder
 from convert.evaluate.detection import average_precision, predict
@@ -15,42 +20,125 @@ from convert.evaluate.keras_executor import KerasExecutor
 from convert.fetch import fetch_file, find_folder
 from convert.progress import Progress
 from convert.quantize.heads import split_heads
-from convert.recipe import Recipe
+from convert.recipe import Recipe, TrainedRecipe
 from convert.source import SourceModel
 from convert.train.checkpoint import State
-from convert.train.recipe import FolderRecipe, ScenesRecipe
+from convert.train.feed import Pool
+from convert.train.plot import plot_log
+from convert.train.progress import Teller
+from convert.train.recipe import FolderRecipe, RemoteFile, ScenesRecipe, TrainRecipe
+from convert.train.record import write_record
+from convert.train.trainer import Training, train
+from convert.train.weights import save_weights
 from runtime.detector import Detector
 from runtime.errors import InputError
 
-_LINE_EVERY_S = 30.0
+Say = Callable[[str], None]
 
 
-def open_recipe_data(
-    data: FolderRecipe | ScenesRecipe, recipe: Recipe, mirror: Path | None, work: Path, strict: bool = False
-) -> Dataset:
-    """Annotated pictures a recipe names.
+@dataclass(frozen=True)
+class Session:
+    """What a training needs beyond its recipe.
+
+    Attributes:
+        out: Folder for weights, record, checkpoint and plot.
+        work: Folder for generated scenes and fetched files.
+        mirror: Looked in before the network.
+        strict: Refuse data with anything wrong in it.
+        command: The command line, for the record.
+        test: Annotated pictures for one measurement at the end.
+        say: Takes progress messages.
+    """
+
+    out: Path
+    work: Path
+    mirror: Path | None
+    strict: bool
+    command: str
+    test: Dataset | None
+    say: Say
+
+
+def run_training(recipe: Recipe, own: Dataset | None, session: Session, fresh: bool = False) -> Path:
+    """Trains a recipe, or goes on with a training that was killed.
+
+    Args:
+        recipe: With a ``[train]`` section.
+        own: Somebody's own pictures; by default those the recipe names.
+        session: The rest.
+        fresh: Start over even when a checkpoint is there.
+
+    Returns:
+        The weights file; record and plot lie beside it.
+
+    Raises:
+        InputError: Start weights or checkpoint that do not fit, or a folder that cannot be written.
+        RunError: Training failed.
+    """
+    plan, trained = recipe.train, recipe.source
+    assert plan is not None
+    assert isinstance(trained, TrainedRecipe)
+    session.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = session.out / "checkpoint.npz"
+    if fresh:
+        checkpoint.unlink(missing_ok=True)
+    datasets = (own,) if own else tuple(open_recipe_data(data, recipe, session) for data in plan.data)
+    during = _measured_during(recipe, session)
+    training = Training(
+        recipe,
+        tuple(Pool(dataset, trained.labels) for dataset in datasets),
+        _start(recipe, plan, session),
+        checkpoint,
+        lambda source: _tell(measure_on(source, during), session.say),
+        Teller(plan.steps),
+    )
+    source, state = train(training)
+    weights = session.out / trained.weights
+    save_weights(weights, source.model)
+    plot_log(session.out / "training.png", state.log, f"{recipe.name}: {plan.steps} steps, seed {plan.seed}")
+    accuracy = {key: value for key, value in (state.log[-1] if state.log else {}).items() if "map50" in key}
+    if session.test is not None:
+        accuracy |= _tell(measure_on(source, {session.test.name: session.test}), session.say)
+    write_record(weights, _record(recipe, plan, datasets, session, state, weights, accuracy))
+    return weights
+
+
+def open_recipe_data(data: FolderRecipe | ScenesRecipe, recipe: Recipe, session: Session) -> Dataset:
+    """Annotated pictures a recipe names; tells on stderr what is wrong with them.
 
     Raises:
         InputError: They are not to be had, or cannot be used.
     """
     if isinstance(data, ScenesRecipe):
-        return read_dataset(scenes_folder(data, work / "scenes", Progress("drawing scenes")))
-    path = find_folder(data.path, mirror) or recipe.folder / data.path
+        folder = scenes_folder(data, session.work / "scenes", Progress("drawing scenes"))
+        return read_dataset(folder, progress=Progress(f"checking {folder.name}"))
+    path = find_folder(data.path, session.mirror) or recipe.folder / data.path
     if not path.is_dir():
-        where = f"{mirror} has no {data.path}" if mirror else f"{data.path} is not here, and no mirror was given"
+        where = f"{session.mirror} has no {data.path}" if session.mirror else f"no mirror was given for {data.path}"
         raise InputError(where, f"{recipe.name} is trained on these pictures", "give --mirror DIR, or --data DIR")
-    dataset = read_dataset(path, strict, progress=Progress(f"checking {path.name}"))
+    return open_data(path, session.strict)
+
+
+def open_data(path: Path, strict: bool, labels: tuple[str, ...] | None = None) -> Dataset:
+    """A user's annotated folder; tells on stderr what is wrong with it.
+
+    Raises:
+        InputError: It cannot be used, or, when strict, something is wrong with it.
+    """
+    dataset = read_dataset(path, strict, labels, Progress(f"checking {path.name}"))
     if text := report(dataset):
         print(text, file=sys.stderr)
     return dataset
 
 
-def start_weights(recipe: Recipe, mirror: Path | None, work: Path) -> Path | None:
-    """The file a recipe starts from, brought here; ``None`` when it starts from nothing."""
-    assert recipe.train is not None
-    if recipe.train.start is None:
-        return None
-    return fetch_file(recipe.train.start, work / "sources", mirror, lambda line: print(line, flush=True))
+def open_test(path: Path, recipe: Recipe, strict: bool) -> Dataset:
+    """Pictures to measure a recipe's network on.
+
+    Raises:
+        InputError: As for :func:`open_data`.
+    """
+    assert isinstance(recipe.source, TrainedRecipe)
+    return open_data(path, strict, recipe.source.labels)
 
 
 def measure_on(source: SourceModel, datasets: dict[str, Dataset]) -> dict[str, float]:
@@ -58,46 +146,83 @@ def measure_on(source: SourceModel, datasets: dict[str, Dataset]) -> dict[str, f
     split = split_heads(source)
     card = make_card(source, split.bindings)
     detector = Detector(card, KerasExecutor(split, card.input))
-    figures = {}
+    figures: dict[str, float] = {}
     for name, dataset in datasets.items():
         measured = average_precision(predict(detector, dataset), dataset, source.labels.names)
         figures |= {f"{name} {key}": round(value, 2) for key, value in measured.items()}
     return figures
 
 
-class Teller:
-    """Progress of a training: a moving line on a terminal, a line now and then in a log.
-
-    Args:
-        total: Steps in all.
-    """
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._terminal = sys.stderr.isatty()
-        self._last = 0.0
-        self._loss = 0.0
-
-    def __call__(self, state: State, loss: float, rate: float) -> None:
-        """Tells about a step."""
-        self._loss = loss if not self._loss else 0.98 * self._loss + 0.02 * loss
-        now = time.monotonic()
-        if now - self._last < (0.5 if self._terminal else _LINE_EVERY_S):
-            return
-        self._last = now
-        left = (self._total - state.step) / max(rate, 1e-9)
-        text = f"step {state.step}/{self._total}  loss {self._loss:.3f}  {rate:.2f} steps/s  {_clock(left)} left"
-        print(f"\r\x1b[K{text}" if self._terminal else text, end="" if self._terminal else "\n", file=sys.stderr)
-        sys.stderr.flush()
+def _measured_during(recipe: Recipe, session: Session) -> dict[str, Dataset]:
+    """What accuracy is measured on while training: the recipe's evaluation, when it is there."""
+    wanted = recipe.evaluation
+    if wanted is None:
+        return {}
+    dataset = open_recipe_data(wanted, recipe, session)
+    return {"scenes" if isinstance(wanted, ScenesRecipe) else dataset.name: dataset}
 
 
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+def _start(recipe: Recipe, plan: TrainRecipe, session: Session) -> Path | None:
+    """The weights a recipe starts from, brought here."""
+    if isinstance(plan.start, RemoteFile):
+        return fetch_file(plan.start, session.work / "sources", session.mirror, session.say)
+    return recipe.folder / plan.start.path if plan.start else None
 
 
-def with_seed(recipe: Recipe, seed: int | None) -> Recipe:
-    """The recipe with another seed."""
-    if seed is None or recipe.train is None:
-        return recipe
-    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, seed=seed))
+def _tell(figures: dict[str, float], say: Say) -> dict[str, float]:
+    for name, value in figures.items():
+        say(f"{name.replace('map50_95', 'AP50-95').replace('map50', 'AP50')} {value:.1f}")
+    return figures
+
+
+def _record(
+    recipe: Recipe,
+    plan: TrainRecipe,
+    datasets: tuple[Dataset, ...],
+    session: Session,
+    state: State,
+    weights: Path,
+    accuracy: dict[str, float],
+) -> dict[str, Any]:
+    provenance = [_ingredient(data, dataset) for data, dataset in zip(plan.data, datasets, strict=True)]
+    if plan.start:
+        licence = f" ({plan.start.licence})" if plan.start.licence else ""
+        provenance.append(f"started from the layers of {plan.start.path}{licence}; all layers trained")
+    return {
+        "name": recipe.name,
+        "command": session.command,
+        "seed": plan.seed,
+        "steps": state.step,
+        "batch": plan.batch,
+        "minutes": round(state.seconds / 60, 1),
+        "backend": keras.backend.backend(),
+        "provenance": provenance,
+        "test_images": len(session.test.truths) if session.test else 0,
+        "float_accuracy": accuracy,
+        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "tools": tool_versions(),
+        "log": state.log,
+    }
+
+
+def _ingredient(data: FolderRecipe | ScenesRecipe, dataset: Dataset) -> str:
+    objects = sum(len(truth.class_ids) for truth in dataset.truths)
+    if isinstance(data, ScenesRecipe):
+        return f"trained on {len(dataset.truths)} generated scenes ({data.scenes}, seed {data.seed}; {objects} objects)"
+    licence = f", {data.licence}" if data.licence else ""
+    return f"trained on {dataset.name} ({len(dataset.truths)} images, {objects} objects{licence})"
+
+
+def with_changes(recipe: Recipe, steps: int | None, seed: int | None) -> Recipe:
+    """The recipe with its stages shortened or lengthened to so many steps in all, and another seed."""
+    plan = recipe.train
+    assert plan is not None
+    stages = plan.stages
+    if steps is not None:
+        ends = [round(sum(s.steps for s in stages[: i + 1]) * steps / plan.steps) for i in range(len(stages))]
+        lengths = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+        stages = tuple(
+            dataclasses.replace(s, steps=length) for s, length in zip(stages, lengths, strict=True) if length
+        )
+    plan = dataclasses.replace(plan, stages=stages, seed=plan.seed if seed is None else seed)
+    return dataclasses.replace(recipe, train=plan)

@@ -44,8 +44,8 @@ def anchor_boxes(heads: Sequence[HeadSpec], width: int, height: int) -> Floats:
 
     Args:
         heads: Scales with their strides and anchors.
-        width: Of the input in pixels.
-        height: Of the input in pixels.
+        width: Input pixels per row.
+        height: Input rows.
 
     Returns:
         ``(n, 4)``: centre x, centre y, width, height in pixels; cells divide the picture evenly.

@@ -5,6 +5,7 @@ Only Keras is used, so the same loop runs on TensorFlow, on JAX and on PyTorch, 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from collections.abc import Callable
@@ -183,9 +184,12 @@ def _feed(training: Training, stage: Stage, stepper: _Stepper) -> Feed:
     shares = stage.shares or tuple(data.share for data in plan.data)
     used = [(pool, share) for pool, share in zip(training.pools, shares, strict=True) if share > 0]
     spec = source_model(training.recipe, stepper.model, stepper.heads, stepper.background).input
+    augmentation = plan.augmentation
+    if stage.mosaic is not None:
+        augmentation = dataclasses.replace(augmentation, mosaic=stage.mosaic)
     return Feed(
         Mixture(tuple(pool for pool, _ in used), tuple(share for _, share in used)),
-        plan.augmentation,
+        augmentation,
         spec,
         stepper.anchors,
         plan.matching,

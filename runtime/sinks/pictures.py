@@ -15,9 +15,15 @@ from runtime.files import check_writable, replacing
 from runtime.frame import Frame
 from runtime.sources.images import IMAGE_SUFFIXES
 
+# A contact sheet: pictures at most, per row, width of one, space between, in pixels.
+_SHEET, _COLUMNS, _CELL, _GAP = 12, 4, 400, 8
+
 
 class PictureSink:
-    """One annotated picture.
+    """One picture: of a single frame the annotated frame itself, of many a contact sheet of up to twelve.
+
+    The frames on the sheet are spread evenly over the input. How long that is nobody knows beforehand, so frames are
+    kept at a step that doubles whenever there are too many.
 
     Args:
         path: A file name ending like an image.
@@ -30,25 +36,54 @@ class PictureSink:
     def __init__(self, path: Path, labels: tuple[str, ...]) -> None:
         self._path = check_writable(path)
         self._labels = labels
-        self._written = ""
+        self._kept: list[npt.NDArray[np.uint8]] = []
+        self._step = 1
+        self._count = 0
 
     def write(self, frame: Frame, found: Detections) -> None:
+        """Keeps the frame, if it is one of those."""
+        if self._count % self._step == 0:
+            if len(self._kept) == 2 * _SHEET:
+                self._kept = self._kept[::2]
+                self._step *= 2
+            if self._count % self._step == 0:
+                self._kept.append(annotate(frame, found, self._labels))
+        self._count += 1
+
+    def close(self) -> None:
         """Writes the picture.
 
         Raises:
-            InputError: A second picture arrives.
+            RunError: It cannot be written.
         """
-        if self._written:
-            raise InputError(
-                f"{self._path} already holds {self._written} when {frame.source} frame {frame.index} arrives",
-                "one picture file takes one picture",
-                "give a folder or FILE.mp4",
-            )
-        self._written = frame.source
-        _save(self._path, annotate(frame, found, self._labels))
+        if self._kept:
+            count = min(_SHEET, len(self._kept))
+            chosen = [self._kept[i * len(self._kept) // count] for i in range(count)]
+            _save(self._path, contact_sheet(chosen) if len(chosen) > 1 else chosen[0])
+            self._kept = []
 
-    def close(self) -> None:
-        """Nothing to finish."""
+
+def contact_sheet(pictures: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Pictures side by side on white, each scaled to fit a cell of the first one's shape.
+
+    Args:
+        pictures: ``(h, w, 3)`` uint8, at least one; sizes may differ.
+
+    Returns:
+        One picture, ``(h, w, 3)`` uint8.
+    """
+    columns = min(_COLUMNS, len(pictures))
+    rows = -(-len(pictures) // columns)
+    height = max(1, round(_CELL * pictures[0].shape[0] / pictures[0].shape[1]))
+    sheet = np.full((rows * (height + _GAP) + _GAP, columns * (_CELL + _GAP) + _GAP, 3), 255, np.uint8)
+    for index, picture in enumerate(pictures):
+        scale = min(_CELL / picture.shape[1], height / picture.shape[0])
+        size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
+        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        top = _GAP + index // columns * (height + _GAP) + (height - size[1]) // 2
+        left = _GAP + index % columns * (_CELL + _GAP) + (_CELL - size[0]) // 2
+        sheet[top : top + size[1], left : left + size[0]] = small
+    return sheet
 
 
 class FolderSink:

@@ -13,9 +13,9 @@ from typing import ClassVar
 import pytest
 
 from convert.fetch import fetch_calibration, fetch_file
-from convert.recipe import Recipe, RemoteFile, load_recipe
+from convert.recipe import RemoteFolder
+from convert.train.recipe import RemoteFile
 from runtime.errors import InputError
-from tests.convert.test_recipe import write_recipe
 
 BODY = bytes(range(256)) * 1000
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -140,24 +140,21 @@ def test_mirror_that_is_not_there(tmp_path: Path) -> None:
         fetch(remote("http://127.0.0.1:9/file"), tmp_path, tmp_path / "nowhere")
 
 
-def recipe_for(folder: Path, url: str) -> Recipe:
+def bring(folder: Path, url: str, mirror: Path | None = None) -> Path:
     (folder / "pins.sha256").write_text(f"{SHA256}  a.jpg\n{SHA256}  b.jpg\n")
-    return load_recipe(
-        str(write_recipe(folder, calibration={"path": "set/images", "url": url, "manifest": "pins.sha256"}))
-    )
+    pictures = RemoteFolder("set/images", url, "pins.sha256")
+    return fetch_calibration(folder / "pins.sha256", pictures, folder / "cache", mirror, lambda message: None)
 
 
 def test_calibration_pictures_are_brought_once(server: str, tmp_path: Path) -> None:
-    recipe = recipe_for(tmp_path, server)
     for _ in range(2):
-        folder = fetch_calibration(recipe, tmp_path / "cache", None, lambda message: None)
+        folder = bring(tmp_path, server)
         assert sorted(path.name for path in folder.iterdir()) == ["a.jpg", "b.jpg"]
     assert [path for path, _ in Handler.requests] == ["/a.jpg", "/b.jpg"]
 
 
 def test_calibration_pictures_of_a_mirror_are_used_in_place(tmp_path: Path) -> None:
-    recipe = recipe_for(tmp_path, "http://127.0.0.1:9")
     (tmp_path / "data" / "set" / "images").mkdir(parents=True)
     (tmp_path / "zoo").mkdir()
-    found = fetch_calibration(recipe, tmp_path / "cache", tmp_path / "zoo", lambda message: None)
+    found = bring(tmp_path, "http://127.0.0.1:9", tmp_path / "zoo")
     assert found == tmp_path / "data" / "set" / "images"

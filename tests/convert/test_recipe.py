@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tomllib
 from pathlib import Path
@@ -9,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from convert.recipe import FOLDER, load_recipe, recipe_names
+from convert.recipe import (
+    FOLDER,
+    RemoteFolder,
+    TrainedRecipe,
+    load_recipe,
+    read_manifest,
+    recipe_names,
+    save_recipe,
+    weights_file,
+)
 from runtime.errors import InputError
 
 FILE = {"path": "net/a.cfg", "url": "http://127.0.0.1:9/a.cfg", "sha256": "0" * 64, "bytes": 10}
@@ -45,13 +55,25 @@ def toml(data: dict[str, Any], prefix: str = "") -> list[str]:
 def test_shipped_recipe_is_complete(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
+    if isinstance(recipe.source, TrainedRecipe):
+        assert weights_file(recipe).is_file()
+        return
     for file in (recipe.source.model, recipe.source.weights, recipe.source.labels):
         assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
         # A branch would move under the pin.
         assert re.match(r"https://raw\.githubusercontent\.com/[^/]+/[^/]+/[0-9a-f]{40}/", file.url)
         assert file.bytes > 0
-    assert len(recipe.manifest()) >= 100
+    assert isinstance(recipe.calibration, RemoteFolder)
+    assert len(read_manifest(recipe.folder / recipe.calibration.manifest)) >= 100
     assert recipe.licence
+
+
+@pytest.mark.parametrize("name", [*recipe_names(), "objects"])
+def test_saved_recipe_reads_back(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    save_recipe(recipe, tmp_path / "again.toml")
+    again = load_recipe(str(tmp_path / "again.toml"))
+    assert dataclasses.replace(again, file=recipe.file) == recipe
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -76,7 +98,7 @@ def test_wrong_recipe(changes: dict[str, Any], message: str, tmp_path: Path) -> 
 
 
 def test_not_a_recipe(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no recipe 'nothing'; expected one of yolo"):
+    with pytest.raises(InputError, match="no recipe 'nothing'; expected one of playing-cards, yolo"):
         load_recipe("nothing")
     with pytest.raises(InputError, match="no such file"):
         load_recipe(str(tmp_path / "missing.toml"))
@@ -87,10 +109,9 @@ def test_not_a_recipe(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", ["abc  a.jpg", "0" * 64 + "  ../a.jpg", "0" * 64 + "  .hidden", "0" * 64])
 def test_wrong_manifest(line: str, tmp_path: Path) -> None:
-    recipe = load_recipe(str(write_recipe(tmp_path)))
     (tmp_path / "pins.sha256").write_text(line + "\n")
     with pytest.raises(InputError, match="line 1"):
-        recipe.manifest()
+        read_manifest(tmp_path / "pins.sha256")
 
 
 def test_only_recipes_know_model_names() -> None:

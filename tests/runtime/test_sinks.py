@@ -133,11 +133,37 @@ def test_folder_of_pictures(tmp_path: Path) -> None:
     np.testing.assert_array_equal(cv2.imread(str(folder / "dog.png")), expected)
 
 
-def test_one_picture_file_takes_one_picture(tmp_path: Path) -> None:
+def test_one_frame_becomes_one_picture(tmp_path: Path) -> None:
     sink = open_sink(str(tmp_path / "out.png"), LABELS, NoSource())
     sink.write(Frame(picture(1, 80, 60), "bgr", "a.png"), found())
-    with pytest.raises(InputError, match=r"already holds a\.png"):
-        sink.write(Frame(picture(1, 80, 60), "bgr", "b.png"), found())
+    sink.close()
+    expected = annotate(Frame(picture(1, 80, 60)), found(), LABELS)
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "out.png")), expected)
+
+
+@pytest.mark.parametrize("count", [2, 5, 12, 13, 24, 25, 97, 600])
+def test_many_frames_become_a_contact_sheet(count: int, tmp_path: Path) -> None:
+    """Frames of rising brightness: those on the sheet are spread over all of them."""
+    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+    sink = open_sink(str(tmp_path / "out.png"), LABELS, NoSource())
+    for index in range(count):
+        sink.write(Frame(np.full((60, 80, 3), 200 * index // count, np.uint8), "bgr", "v", index), nothing)
+    sink.close()
+    sheet = cv2.imread(str(tmp_path / "out.png"))
+    assert sheet is not None
+    cells = min(12, count)
+    columns = min(4, cells)
+    assert sheet.shape == (-(-cells // columns) * 308 + 8, columns * 408 + 8, 3)
+    shown = [int(sheet[158 + i // columns * 308, 208 + i % columns * 408, 0]) for i in range(cells)]
+    assert shown == sorted(set(shown))
+    assert shown[0] == 0
+    # Evenly: no gap much larger than the twelfth part it should be.
+    assert max(np.diff([*shown, 200])) <= 2 * 200 / cells + 2
+
+
+def test_no_frame_leaves_no_picture(tmp_path: Path) -> None:
+    open_sink(str(tmp_path / "out.png"), LABELS, NoSource()).close()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

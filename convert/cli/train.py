@@ -1,0 +1,118 @@
+"""``python -m convert train``: a detector from annotated pictures."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convert.cli.report import teller
+from convert.recipe import Recipe, TrainedRecipe, load_recipe, save_recipe
+from convert.train.recipe import FolderRecipe, LocalFile, RemoteFile
+from runtime.commandline import count
+from runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from convert.data import Dataset
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    """Adds the command."""
+    parser = commands.add_parser("train", help="train a detector from a recipe, on its data or on your own")
+    parser.add_argument("recipe", metavar="RECIPE", help="objects (for --data), a name from convert list, or a .toml")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="your annotated images (COCO, VOC or YOLO) instead of the recipe's"
+    )
+    parser.add_argument("--test", type=Path, metavar="DIR", help="annotated images to measure on once, at the end")
+    parser.add_argument("--name", help="name of the model trained on --data (default: the folder's)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: build/train/NAME")
+    parser.add_argument("--steps", type=count, metavar="N", help="train for N steps in all instead of the recipe's")
+    parser.add_argument("--seed", type=count, metavar="N", help="another seed than the recipe's")
+    parser.add_argument("--threads", type=count, metavar="N", help="cores to use (default: all)")
+    parser.add_argument("--mirror", type=Path, metavar="DIR", help="look for data and downloads there first")
+    parser.add_argument("--strict", action="store_true", help="refuse data with anything wrong in it")
+    parser.add_argument("--fresh", action="store_true", help="start over instead of going on with a killed training")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command."""
+    recipe = load_recipe(arguments.recipe)
+    if recipe.train is None or not isinstance(recipe.source, TrainedRecipe):
+        raise InputError(f"{recipe.name} has no [train] section", "expected a recipe that is trained", "try objects")
+    if arguments.data is None and not recipe.train.data:
+        raise InputError(f"{recipe.name} names no pictures", "expected your own", "give --data DIR")
+    _limit_threads(arguments.threads)
+
+    from convert.quiet import import_keras
+
+    import_keras()
+    from convert.train import session as training
+
+    data = training.open_data(arguments.data, arguments.strict) if arguments.data else None
+    name = arguments.name or (_name_of(arguments.data) if arguments.data else recipe.name)
+    if data is not None:
+        recipe = _own(recipe, name, arguments.data, data)
+    recipe = training.with_changes(recipe, arguments.steps, arguments.seed)
+    session = training.Session(
+        out=arguments.out or Path("build/train") / name,
+        work=Path("build"),
+        mirror=arguments.mirror,
+        strict=arguments.strict,
+        command=shlex.join(["python", "-m", "convert", *sys.argv[1:]]),
+        test=training.open_test(arguments.test, recipe, arguments.strict) if arguments.test else None,
+        say=teller(name),
+    )
+    weights = training.run_training(recipe, data, session, arguments.fresh)
+    print(f"{name}: wrote {weights}")
+    if data is not None:
+        path = weights.with_suffix(".toml")
+        save_recipe(recipe, path)
+        print(f"{name}: wrote {path}; next: python -m convert build {path}")
+    return 0
+
+
+def _own(recipe: Recipe, name: str, folder: Path, data: Dataset) -> Recipe:
+    """A recipe for somebody's own pictures: calibrated on them, with their class names."""
+    if not data.names:
+        raise InputError(f"{folder} does not name its classes", "expected classes.txt", "add one name per line")
+    assert recipe.train is not None
+    assert isinstance(recipe.source, TrainedRecipe)
+    path = str(folder.resolve())
+    return dataclasses.replace(
+        recipe,
+        name=name,
+        title=", ".join(data.names)[:80],
+        licence="that of its pictures",
+        source=dataclasses.replace(recipe.source, weights=f"{name}.npz", labels=data.names),
+        calibration=FolderRecipe(path),
+        evaluation=None,
+        train=dataclasses.replace(recipe.train, data=(FolderRecipe(path),), start=_absolute(recipe)),
+    )
+
+
+def _absolute(recipe: Recipe) -> RemoteFile | LocalFile | None:
+    """The start of a recipe, still found when the recipe is saved elsewhere."""
+    start = recipe.train.start if recipe.train else None
+    if isinstance(start, LocalFile):
+        return LocalFile(str((recipe.folder / start.path).resolve()), start.licence)
+    return start
+
+
+def _name_of(folder: Path) -> str:
+    """``fruit`` for ``fruit/train``."""
+    resolved = folder.resolve()
+    plain = resolved.parent if resolved.name in ("train", "images") and resolved.parent.name else resolved
+    return plain.name
+
+
+def _limit_threads(threads: int | None) -> None:
+    """Before TensorFlow is loaded: it sizes its thread pools once."""
+    if threads:
+        for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+            os.environ[name] = str(threads)
+        os.environ["TF_NUM_INTEROP_THREADS"] = "1"
