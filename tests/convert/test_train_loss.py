@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from convert.train.loss import MultiboxLoss, as_numpy, decode_boxes, overlap
+from convert.train.loss import MultiboxLoss, decode_boxes, overlap
 from convert.train.recipe import BoxLoss, ClassLoss
 from convert.train.targets import EMPTY, IGNORED, Floats, Matching, anchor_boxes, corners, make_targets
 from runtime.card import HeadSpec
@@ -30,6 +30,10 @@ BOX_LOSSES: tuple[BoxLoss, ...] = get_args(BoxLoss)
 CLASSES = 3
 kinds = pytest.mark.parametrize("kind", CLASS_LOSSES)
 places = pytest.mark.parametrize("place", BOX_LOSSES)
+
+
+def as_numpy(value: Any) -> Floats:
+    return np.asarray(keras.ops.convert_to_numpy(value), np.float32)
 
 
 def channels(kind: ClassLoss) -> int:
