@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 def make_state(step: int = 7) -> State:
     random = np.random.default_rng(step)
     weights = [random.normal(0, 1, shape).astype(np.float32) for shape in ((3, 3, 2, 4), (4,), ())]
-    optimizer = [np.asarray(step, np.int64), *weights, np.float32([1e-30, np.inf])]
+    optimizer: list[Any] = [np.asarray(step, np.int64), *weights, np.array([1e-30, np.inf], np.float32)]
     log = [{"step": 5, "loss": 0.25, "set AP50": 12.5}]
     return State(step, weights, [weight * 2 for weight in weights], optimizer, log, 12.75)
 
@@ -48,7 +48,7 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_many_arrays_keep_their_order(tmp_path: Path) -> None:
-    weights = [np.float32([index]) for index in range(1100)]
+    weights: list[Any] = [np.array([index], np.float32) for index in range(1100)]
     save_state(tmp_path / "s.npz", State(0, weights, [], []), "plan")
     assert_same(load_state(tmp_path / "s.npz", "plan"), State(0, weights, [], []))
 

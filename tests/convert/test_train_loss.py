@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from convert.train.loss import MultiboxLoss, as_numpy, decode_boxes, overlap
+from convert.train.loss import MultiboxLoss, decode_boxes, overlap
 from convert.train.recipe import BoxLoss, ClassLoss
 from convert.train.targets import EMPTY, IGNORED, Floats, Matching, anchor_boxes, corners, make_targets
 from runtime.card import HeadSpec
@@ -30,6 +30,10 @@ BOX_LOSSES: tuple[BoxLoss, ...] = get_args(BoxLoss)
 CLASSES = 3
 kinds = pytest.mark.parametrize("kind", CLASS_LOSSES)
 places = pytest.mark.parametrize("place", BOX_LOSSES)
+
+
+def as_numpy(value: Any) -> Floats:
+    return np.asarray(keras.ops.convert_to_numpy(value), np.float32)
 
 
 def channels(kind: ClassLoss) -> int:
@@ -177,8 +181,8 @@ def test_boxes_are_decoded_as_on_the_device() -> None:
 def perfect(targets: Floats, kind: ClassLoss) -> Floats:
     """What a network that knows everything says."""
     raw = np.full((*targets.shape[:2], 4 + channels(kind)), -30.0)
-    for place in np.argwhere(targets[..., 4] >= 0).tolist():
-        row = targets[*place]
+    for picture, anchor in np.argwhere(targets[..., 4] >= 0).tolist():
+        row, place = targets[picture, anchor], (picture, anchor)
         raw[*place, :4] = encoded(np.repeat(row[None, :4], len(ANCHORS), 0))[place[1]]
         raw[*place, 4 + int(row[4]) + (kind == "hard-negative")] = 30.0
     if kind == "hard-negative":

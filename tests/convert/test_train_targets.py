@@ -132,7 +132,9 @@ def test_later_anchors_go_to_the_better_fit_too() -> None:
     anchors = np.array([[20, 50, 20, 20], [40, 50, 20, 20], [60, 50, 20, 20]], np.float32)
     boxes = np.array([[12, 40, 36, 60], [45, 40, 68, 60]], np.float32)
     for order in ([0, 1], [1, 0]):
-        targets = make_targets(anchors, boxes[order], np.int32(order), np.zeros(2, bool), Matching(0.95, 0.9, 2))
+        targets = make_targets(
+            anchors, boxes[order], np.array(order, np.int32), np.zeros(2, bool), Matching(0.95, 0.9, 2)
+        )
         assert targets[:, 4].tolist() == [0, 0, 1]
 
 
@@ -164,7 +166,7 @@ def test_ignored_object_silences_its_anchors() -> None:
 
 
 def ssd_card(width: int, height: int, labels: tuple[str, ...]) -> ModelCard:
-    bindings = [OutputBinding(f"{kind}{i}", kind, i) for i in range(len(HEADS)) for kind in ("box", "class")]  # type: ignore[arg-type]
+    bindings = [OutputBinding(f"{kind}{i}", kind, i) for i in range(len(HEADS)) for kind in ("box", "class")]
     return make_card(
         input=InputSpec("image", width, height),
         outputs=tuple(bindings),

@@ -85,3 +85,59 @@ JSON = st.recursive(
 def test_any_data_gives_a_value_or_an_input_error(data: object) -> None:
     with contextlib.suppress(InputError):
         assert isinstance(decode(Outer, data, "f:"), Outer)
+
+
+@dataclass(frozen=True)
+class Cat:
+    kind: Literal["cat"]
+    lives: int = 9
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Dog:
+    kind: Literal["dog", "wolf"]
+    name: str
+    tricks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stone:
+    weight: float
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Owner:
+    has: Cat | Dog | Stone | None = None
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (None, None),
+        ({"kind": "cat"}, Cat("cat")),
+        ({"kind": "wolf", "name": "x"}, Dog("wolf", "x")),
+        ({"weight": 2}, Stone(2.0)),
+        ({"weight": 2, "name": "x"}, Stone(2.0, "x")),
+    ],
+)
+def test_union_is_told_apart_by_its_fields(data: object, expected: object) -> None:
+    assert decode(Owner, {"has": data}, "f:") == Owner(expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"kind": "owl"}, "f: has.kind is 'owl'; expected one of cat, dog, wolf"),
+        ({"kind": "dog", "lives": 3}, "f: has has no field 'name'; expected a text"),
+        ({"kind": "cat", "tricks": [], "weight": 1}, "f: has.tricks is not a known field; expected one of kind, lives"),
+        ({"lives": 3}, "f: has has no field 'kind'; expected a value"),
+        ({"name": "x"}, "f: has has no field"),
+        ("dog", "f: has is 'dog'; expected a table with"),
+    ],
+)
+def test_wrong_field_of_a_union(data: object, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        decode(Owner, {"has": data}, "f:")
+    assert str(caught.value).startswith(message)
