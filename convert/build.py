@@ -25,7 +25,14 @@ from runtime.modelfile import read_card
 Say = Callable[[str], None]
 
 
-def build(recipe: Recipe, out: Path, mirror: Path | None, say: Say, calibration: Path | None = None) -> Result:
+def build(
+    recipe: Recipe,
+    out: Path,
+    mirror: Path | None,
+    say: Say,
+    calibration: Path | None = None,
+    untrained: bool = False,
+) -> Result:
     """Builds a recipe unless the file in place was made from the same recipe by the same tools.
 
     Args:
@@ -34,11 +41,14 @@ def build(recipe: Recipe, out: Path, mirror: Path | None, say: Say, calibration:
         mirror: Folder looked in before the network.
         say: Takes progress messages.
         calibration: Pictures to use instead of the recipe's.
+        untrained: Build a network of this project with random weights, to time it before it is trained.
 
     Raises:
         InputError: A source is not to be had, or is not what it should be.
         RunError: The converter failed, or a file could not be written.
     """
+    if untrained:
+        recipe = _untrained(recipe)
     target = make_folder(out) / f"{recipe.name}.tflite"
     key = _build_key(recipe, calibration, _has_evaluation(recipe, mirror))
     card = _card_in_place(target)
@@ -66,12 +76,30 @@ def _loader(recipe: Recipe, sources: Path, mirror: Path | None, say: Say) -> Cal
         return _darknet_loader(recipe, recipe.source, sources, mirror, say)
 
     def load() -> SourceModel:
-        from convert.trained import load_trained
+        from convert.trained import load_trained, random_network
 
-        return load_trained(recipe)
+        return load_trained(recipe) if recipe.source.weights else random_network(recipe)
 
-    weights_file(recipe)
+    if recipe.source.weights:
+        weights_file(recipe)
     return load
+
+
+def _untrained(recipe: Recipe) -> Recipe:
+    """The recipe without weights, data and accuracy, under a name that says so.
+
+    Raises:
+        InputError: The network is not one of this project's.
+    """
+    if not isinstance(recipe.source, TrainedRecipe):
+        raise InputError(f"{recipe.name} is {recipe.source.format}", "expected a network that is trained here")
+    return dataclasses.replace(
+        recipe,
+        name=f"{recipe.name}-untrained",
+        source=dataclasses.replace(recipe.source, weights="", labels=recipe.source.labels or ("object",)),
+        calibration=ScenesRecipe("cards", 16, 0),
+        evaluation=None,
+    )
 
 
 def _darknet_loader(
@@ -142,7 +170,7 @@ def _find(recipe: Recipe, wanted: FolderRecipe, mirror: Path | None) -> Path | N
 def _build_key(recipe: Recipe, calibration: Path | None, evaluated: bool) -> str:
     """Hash of everything that decides what comes out: the recipe, this code, the tools, the data that is there."""
     digest = hashlib.sha256(Path(recipe.file).read_bytes())
-    if isinstance(recipe.source, TrainedRecipe):
+    if isinstance(recipe.source, TrainedRecipe) and recipe.source.weights:
         digest.update(weights_file(recipe).read_bytes())
     package = Path(__file__).resolve().parent
     code = [*package.rglob("*.py"), *(package.parent / "runtime").rglob("*.py")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -159,7 +160,37 @@ def load_recipe(name: str) -> Recipe:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not TOML ({error})", "expected a recipe", "see convert/recipes") from None
-    return decode(Recipe, {**data, "file": str(path)}, f"{path}:")
+    recipe = decode(Recipe, {**data, "file": str(path)}, f"{path}:")
+    for good, seen, expected in _requirements(recipe):
+        if not good:
+            raise InputError(f"{path}: {seen}", f"expected {expected}")
+    return recipe
+
+
+def _requirements(recipe: Recipe) -> list[tuple[bool, str, str]]:
+    """What the types of the fields cannot say."""
+    if recipe.train is None:
+        return []
+    plan, how = recipe.train, recipe.train.augmentation
+    return [
+        (bool(plan.stages), "train.stages is empty", "at least one"),
+        (all(s.steps > 0 for s in plan.stages), "a stage without steps", "at least one step"),
+        (all(s.size > 0 and s.size % 32 == 0 for s in plan.stages), "a stage's size", "a multiple of 32"),
+        (plan.batch > 0, f"train.batch {plan.batch}", "at least 1"),
+        (plan.report_every > 0, f"train.report_every {plan.report_every}", "at least 1"),
+        (
+            all(not s.shares or (len(s.shares) == len(plan.data) and _are_shares(s.shares)) for s in plan.stages),
+            "a stage's shares",
+            "one number of at least 0 per entry of train.data, not all 0",
+        ),
+        (not plan.data or _are_shares([d.share for d in plan.data]), "the shares of train.data", "not all 0"),
+        (0 < how.zoom[0] <= how.zoom[1], f"train.augmentation.zoom {how.zoom}", "two numbers above 0, smaller first"),
+        (how.aspect >= 1, f"train.augmentation.aspect {how.aspect}", "at least 1"),
+    ]
+
+
+def _are_shares(values: Sequence[float]) -> bool:
+    return min(values) >= 0 and sum(values) > 0
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:

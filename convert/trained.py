@@ -7,7 +7,7 @@ import hashlib
 
 import keras
 
-from convert.models.ssd import SsdConfig, ssd
+from convert.models.ssd import SsdConfig, default_heads, ssd
 from convert.recipe import NetworkRecipe, Recipe, TrainedRecipe, weights_file
 from convert.source import SourceModel
 from convert.train.record import read_provenance
@@ -29,8 +29,9 @@ def network(recipe: NetworkRecipe, classes: int, size: int) -> tuple[keras.Model
     Raises:
         InputError: The architecture does not fit its heads.
     """
+    heads = recipe.heads or default_heads(recipe.size, 2 if recipe.neck else 6)
     try:
-        return ssd(SsdConfig(classes, size, recipe.width, recipe.lite, recipe.neck, recipe.kernel, recipe.heads))
+        return ssd(SsdConfig(classes, size, recipe.width, recipe.lite, recipe.neck, recipe.kernel, heads))
     except ValueError as error:
         raise InputError(f"the recipe's network cannot be built ({error})", "", "check [source.network]") from None
 
@@ -63,14 +64,23 @@ def load_trained(recipe: Recipe) -> SourceModel:
     Raises:
         InputError: The weights are missing, damaged or of another network.
     """
-    trained = recipe.source
-    assert isinstance(trained, TrainedRecipe)
+    source = random_network(recipe)
     path = weights_file(recipe)
-    background = uses_background(recipe)
-    model, heads = network(trained.network, len(trained.labels) + background, trained.network.size)
-    load_weights(model, path)
-    source = source_model(recipe, model, heads, background)
+    load_weights(source.model, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     provenance = read_provenance(path)
     made_of = dataclasses.replace(source.source, files=(SourceFile(path.name, digest),), provenance=provenance)
     return dataclasses.replace(source, source=made_of)
+
+
+def random_network(recipe: Recipe) -> SourceModel:
+    """The network of a recipe with random weights.
+
+    Raises:
+        InputError: The architecture does not fit its heads.
+    """
+    trained = recipe.source
+    assert isinstance(trained, TrainedRecipe)
+    background = uses_background(recipe)
+    model, heads = network(trained.network, len(trained.labels) + background, trained.network.size)
+    return source_model(recipe, model, heads, background)

@@ -6,6 +6,7 @@ whole detection, so that a noisy machine disturbs both alike and their ratio sta
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,11 +24,13 @@ _WARM_UP = 10
 _SIZE = (432, 768)
 
 
-def bench(model: Path, threads: Sequence[int], runs: int, frame: Frame | None = None) -> list[dict[str, Any]]:
-    """Times a model, one row per thread count.
+def bench(
+    models: Sequence[Path], threads: Sequence[int], runs: int, frame: Frame | None = None
+) -> list[dict[str, Any]]:
+    """Times models, one row per thread count and model; several models take turns, round by round.
 
     Args:
-        model: A model file.
+        models: Model files.
         threads: Thread counts to try.
         runs: Timed rounds per thread count.
         frame: The picture to detect on; by default 768x432 of smooth noise.
@@ -38,7 +41,7 @@ def bench(model: Path, threads: Sequence[int], runs: int, frame: Frame | None = 
     Raises:
         InputError: Not a model file.
     """
-    return [_row(model, count, runs, frame or noise_frame()) for count in threads]
+    return [row for count in threads for row in _rows(models, count, runs, frame or noise_frame())]
 
 
 def noise_frame() -> Frame:
@@ -47,38 +50,61 @@ def noise_frame() -> Frame:
     return Frame(np.asarray(cv2.resize(coarse, _SIZE[::-1], interpolation=cv2.INTER_CUBIC), np.uint8), "bgr", "noise")
 
 
-def _row(model: Path, threads: int, runs: int, frame: Frame) -> dict[str, Any]:
+def _rows(models: Sequence[Path], threads: int, runs: int, frame: Frame) -> list[dict[str, Any]]:
     board.reset_peak_rss()
     before = board.throttled()
     # OpenCV must not use more cores than the interpreter may, or the comparison between thread counts is wrong.
     cv2.setNumThreads(threads)
-    invoke, total, stages = np.empty(runs), np.empty(runs), np.empty((runs, 3))
-    with Detector.open(model, threads) as detector:
-        for _ in range(_WARM_UP):
-            found = detector.detect(frame)
+    with contextlib.ExitStack() as stack:
+        detectors = [stack.enter_context(Detector.open(model, threads)) for model in models]
+        timings = [_Timings(detector, runs) for detector in detectors]
+        for timing in timings:
+            for _ in range(_WARM_UP):
+                timing.detector.detect(frame)
         for run in range(runs):
-            start = time.perf_counter()
-            detector.executor.invoke()
-            middle = time.perf_counter()
-            found = detector.detect(frame)
-            end = time.perf_counter()
-            invoke[run], total[run], stages[run] = middle - start, end - middle, found.ms
-        provider = getattr(detector.executor, "provider", "")
+            for timing in timings:
+                timing.take(run, frame)
+        providers = [getattr(detector.executor, "provider", "") for detector in detectors]
     after = board.throttled()
-    return {
-        "threads": threads,
-        "runs": runs,
-        "inference_ms": _statistics(invoke * 1e3),
-        "end_to_end_ms": _statistics(total * 1e3),
-        "preprocess_ms": _statistics(stages[:, 0]),
-        "postprocess_ms": _statistics(stages[:, 2]),
-        "end_to_end_ratio": round(float(np.median(total) / np.median(invoke)), 3),
-        "detections": len(found),
+    common = {
         "peak_rss_mb": round(board.peak_rss_mb(), 1),
         "throttled": None if before is None else bool(before or after),
-        "provider": provider,
         "machine": board.cpu_name(),
     }
+    return [
+        {"model": str(model), "threads": threads, "runs": runs, **timing.figures(), "provider": provider, **common}
+        for model, timing, provider in zip(models, timings, providers, strict=True)
+    ]
+
+
+class _Timings:
+    """Times of one detector."""
+
+    def __init__(self, detector: Detector, runs: int) -> None:
+        self.detector = detector
+        self._invoke, self._total, self._stages = np.empty(runs), np.empty(runs), np.empty((runs, 3))
+        self._found = 0
+
+    def take(self, run: int, frame: Frame) -> None:
+        """A bare invoke, then a whole detection."""
+        start = time.perf_counter()
+        self.detector.executor.invoke()
+        middle = time.perf_counter()
+        found = self.detector.detect(frame)
+        end = time.perf_counter()
+        self._invoke[run], self._total[run], self._stages[run] = middle - start, end - middle, found.ms
+        self._found = len(found)
+
+    def figures(self) -> dict[str, Any]:
+        """Statistics of all rounds."""
+        return {
+            "inference_ms": _statistics(self._invoke * 1e3),
+            "end_to_end_ms": _statistics(self._total * 1e3),
+            "preprocess_ms": _statistics(self._stages[:, 0]),
+            "postprocess_ms": _statistics(self._stages[:, 2]),
+            "end_to_end_ratio": round(float(np.median(self._total) / np.median(self._invoke)), 3),
+            "detections": self._found,
+        }
 
 
 def _statistics(ms: npt.NDArray[np.float64]) -> dict[str, float]:

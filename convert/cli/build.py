@@ -16,6 +16,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument("--out", type=Path, default=Path("build/models"), metavar="DIR", help="default: build/models")
     parser.add_argument("--mirror", type=Path, metavar="DIR", help="look for downloads there first")
     parser.add_argument("--calibration", type=Path, metavar="DIR", help="calibration images instead of the recipe's")
+    parser.add_argument("--untrained", action="store_true", help="random weights: to time a network before training it")
     parser.set_defaults(run=run)
 
 
@@ -24,7 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
     from convert.build import build
 
     recipe = load_recipe(arguments.recipe)
-    done = build(recipe, arguments.out, arguments.mirror, teller(recipe.name), arguments.calibration)
+    say = teller(recipe.name)
+    done = build(recipe, arguments.out, arguments.mirror, say, arguments.calibration, arguments.untrained)
     if done.skipped:
         print(f"{recipe.name}: skipped ({done.skipped}): {done.path}")
     else:

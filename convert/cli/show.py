@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from runtime.bench import bench
 
-    timed = [bench(path, [1], arguments.runs)[0] for path in arguments.models]
+    timed = bench(arguments.models, [1], arguments.runs)
     width = max(5, *(len(card.name) for card in cards))
     print(f"  {'model':{width}}  AP50 float  AP50 int8  AP50-95 int8     bytes  ms/frame  in XNNPACK")
     for path, card, row in zip(arguments.models, cards, timed, strict=True):

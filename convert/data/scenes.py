@@ -84,8 +84,8 @@ def _draw_one(recipe: ScenesRecipe, folder: Path, number: int) -> None:
 
 
 def _generator_digest() -> str:
-    """Hash of the code that draws: another generator, another set."""
+    """Hash of the code that draws and writes: another generator, another set."""
     digest = hashlib.sha256()
-    for path in sorted(Path(scenes.__file__).parent.glob("*.py")):
+    for path in [*sorted(Path(scenes.__file__).parent.glob("*.py")), Path(__file__)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()

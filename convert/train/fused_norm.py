@@ -51,5 +51,5 @@ def fuse_norms(model: keras.Model) -> keras.Model:
 
 
 def _fused(layer: keras.layers.Layer) -> keras.layers.Layer:
-    kind = FusedBatchNormalization if type(layer) is keras.layers.BatchNormalization else type(layer)
-    return kind.from_config(layer.get_config())
+    fits = type(layer) is keras.layers.BatchNormalization and layer.scale and layer.center and layer.axis in (-1, 3)
+    return (FusedBatchNormalization if fits else type(layer)).from_config(layer.get_config())

@@ -97,6 +97,26 @@ def test_wrong_recipe(changes: dict[str, Any], message: str, tmp_path: Path) -> 
         load_recipe(str(write_recipe(tmp_path, **changes)))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("steps = 1200", "steps = 0", "a stage without steps"),
+        ("size = 224", "size = 225", r"a stage's size; expected a multiple of 32"),
+        ("[0.35, 0.65]", "[0.35]", "a stage's shares; expected one number"),
+        ("[0.35, 0.65]", "[0.0, 0.0]", "a stage's shares; expected one number"),
+        ("batch = 16", "batch = 0", "train.batch 0"),
+        ("zoom = [0.75, 1.5]", "zoom = [0.0, 1.5]", "train.augmentation.zoom"),
+        ("aspect = 1.35", "aspect = 0.5", "train.augmentation.aspect"),
+    ],
+)
+def test_training_that_cannot_be(old: str, new: str, message: str, tmp_path: Path) -> None:
+    text = (FOLDER / "playing-cards.toml").read_text()
+    assert text.count(old) == 1
+    (tmp_path / "wrong.toml").write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=message):
+        load_recipe(str(tmp_path / "wrong.toml"))
+
+
 def test_not_a_recipe(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no recipe 'nothing'; expected one of playing-cards, yolo"):
         load_recipe("nothing")

@@ -14,7 +14,7 @@ import convert.data.scenes as module
 from convert.data import read_dataset
 from convert.data.scenes import scenes_folder
 from convert.train.recipe import ScenesRecipe
-from runtime.errors import RunError
+from runtime.errors import InputError, RunError
 from runtime.scenes import LABELS, Scene, draw_scene
 
 RECIPE = ScenesRecipe("cards", 5, 3)
@@ -125,5 +125,5 @@ def test_somebody_else_was_first(folder: Path, tmp_path: Path, monkeypatch: pyte
 
 def test_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot be made"):
         scenes_folder(RECIPE, tmp_path / "file")
