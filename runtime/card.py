@@ -104,11 +104,20 @@ class Labels:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Defaults for the device: lowest score (0..1), NMS overlap (IoU, 0..1), most boxes per image."""
+    """Defaults for the device.
+
+    Attributes:
+        score: Lowest score reported, 0..1.
+        iou: Overlap above which the worse of two boxes is dropped, 0..1.
+        max_detections: Most boxes per image.
+        class_agnostic: Whether boxes of different classes drop each other too: one thing, one box. Accuracy is always
+            measured without it.
+    """
 
     score: float = 0.25
     iou: float = 0.45
     max_detections: int = 100
+    class_agnostic: bool = False
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class Detector:
         score: Lowest score reported, 0..1.
         iou: Overlap above which the worse of two boxes of a class is dropped, 0..1.
         max_detections: Most boxes reported per picture.
+        class_agnostic: Whether boxes of different classes drop each other too.
 
     Example:
         >>> with Detector.open("model.tflite", threads=4) as detector:      # doctest: +SKIP
@@ -47,6 +48,7 @@ class Detector:
         self.score = card.thresholds.score if score is None else score
         self.iou = card.thresholds.iou
         self.max_detections = card.thresholds.max_detections
+        self.class_agnostic = card.thresholds.class_agnostic
         if not 0 <= self.score <= 1:
             raise InputError(f"score is {self.score}", "expected a number in 0..1", "give --score S")
         self._preprocessor = Preprocessor(card.input, executor.inputs[0])
@@ -101,7 +103,8 @@ class Detector:
         executor.invoke()
         inferred = time.perf_counter()
         found = self._decoder.decode(executor, self.score)
-        kept = class_wise_nms(found.boxes, found.scores, found.class_ids, self.iou, self.max_detections)
+        groups = np.zeros_like(found.class_ids) if self.class_agnostic else found.class_ids
+        kept = class_wise_nms(found.boxes, found.scores, groups, self.iou, self.max_detections)
         boxes = placement.to_image(found.boxes.take(kept, axis=0))
         done = time.perf_counter()
         ms = StageMs((prepared - start) * 1e3, (inferred - prepared) * 1e3, (done - inferred) * 1e3)

@@ -41,15 +41,15 @@ def predict(
     """Runs a detector over a data set with the settings of an evaluation.
 
     Args:
-        detector: Its score threshold and box limit are set for the run and put back.
+        detector: Its score threshold, box limit and suppression (class by class) are set for the run and put back.
         dataset: The pictures.
         progress: Called with (done, total).
 
     Raises:
         InputError: A picture cannot be read.
     """
-    saved = detector.score, detector.max_detections
-    detector.score, detector.max_detections = SCORE_FLOOR, MAX_DETECTIONS
+    saved = detector.score, detector.max_detections, detector.class_agnostic
+    detector.score, detector.max_detections, detector.class_agnostic = SCORE_FLOOR, MAX_DETECTIONS, False
     try:
         predictions = []
         for index, truth in enumerate(dataset.truths):
@@ -59,7 +59,7 @@ def predict(
                 progress(index + 1, len(dataset.truths))
         return predictions
     finally:
-        detector.score, detector.max_detections = saved
+        detector.score, detector.max_detections, detector.class_agnostic = saved
 
 
 def average_precision(predictions: Sequence[Prediction], dataset: Dataset, labels: tuple[str, ...]) -> dict[str, float]:

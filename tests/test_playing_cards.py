@@ -1,0 +1,137 @@
+"""The shipped detector: what the project promises of it, by the commands a user types."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from convert.recipe import load_recipe, weights_file
+from convert.train.record import record_file
+from runtime.detector import Detector
+from runtime.modelfile import require_card
+from runtime.nms import iou_matrix
+from runtime.scenes import CardMotion
+from tests.conftest import ROOT, needs_shared, run_module
+
+NAME = "playing-cards"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The model file, built without mirror or network."""
+    out = tmp_path_factory.mktemp("cards") / "models"
+    done = run_module("convert", "build", NAME, "--out", out, timeout=900)
+    assert done.returncode == 0, done.stderr
+    return out / f"{NAME}.tflite", done
+
+
+@pytest.fixture(scope="module")
+def model(built: tuple[Path, object]) -> Path:
+    return built[0]
+
+
+def test_accuracy_on_drawn_scenes(model: Path) -> None:
+    accuracy = require_card(model).accuracy[0]
+    assert accuracy.images == 200
+    assert accuracy.int8_map50 >= 90
+    assert accuracy.float_map50 - accuracy.int8_map50 <= 1
+
+
+def test_small_and_whole(model: Path) -> None:
+    assert model.stat().st_size <= 1_500_000
+    card = require_card(model)
+    assert card.macs is not None
+    assert card.macs <= 150e6
+    facts = json.loads(run_module("runtime", "info", model, "--json").stdout)
+    assert [op for op in facts["ops"] if not op["delegated"]] == []
+    assert facts["partitions"] == 1
+
+
+def test_card_says_what_it_was_made_from(model: Path) -> None:
+    card = require_card(model)
+    record = json.loads(record_file(weights_file(load_recipe(NAME))).read_text())
+    assert card.source.licence == "Apache-2.0"
+    assert list(card.source.provenance) == record["provenance"]
+    text = "\n".join(card.source.provenance)
+    for words in ("photographs" if "photographs" in text else "images", "Apache-2.0", "MIT", "generated scenes"):
+        assert words in text
+
+
+def test_record_belongs_to_the_weights() -> None:
+    weights = weights_file(load_recipe(NAME))
+    record = json.loads(record_file(weights).read_text())
+    assert record["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert record["command"].startswith(f"python -m convert train {NAME}")
+    assert weights.stat().st_size < 3_000_000
+
+
+def test_live_demo_writes_video_and_contact_sheet(model: Path, tmp_path: Path) -> None:
+    video, sheet = tmp_path / "demo.mp4", tmp_path / "demo.png"
+    done = run_module("apps.live", model, "synthetic://cards", video, sheet, "--seconds", 3, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert cv2.imread(str(sheet)) is not None
+    capture = cv2.VideoCapture(str(video))
+    assert 60 <= capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 100
+
+
+def test_cards_in_the_moving_scene_are_found_and_named(model: Path) -> None:
+    """Every second for a minute: what the page would show, against what was drawn."""
+    motion, found, right, drawn = CardMotion(5, 640, 480), 0, 0, 0
+    with Detector.open(model, threads=1) as detector:
+        for second in range(60):
+            scene = motion.at(float(second))
+            result = detector.detect(scene.pixels)
+            drawn += len(scene.boxes)
+            if len(result) and len(scene.boxes):
+                overlap = iou_matrix(scene.boxes, result.boxes)
+                best = overlap.argmax(axis=1)
+                hit = overlap.max(axis=1) >= 0.5
+                found += int(hit.sum())
+                right += int((result.class_ids[best] == scene.class_ids)[hit].sum())
+    assert drawn > 100
+    assert found >= 0.9 * drawn
+    assert right >= 0.9 * found
+
+
+@needs_shared
+def test_accuracy_on_photographs(model: Path, shared: Path) -> None:
+    """34 photographs that took no part in training, int8 as shipped."""
+    done = run_module("convert", "evaluate", model, "--data", shared / "data" / "cards" / "test", "--json")
+    facts: dict[str, Any] = json.loads(done.stdout)
+    assert facts["images"] == 34
+    assert facts["map50"] >= 96
+    assert facts["map50_95"] >= 75
+
+
+@needs_shared
+def test_every_layer_was_trained(shared: Path) -> None:
+    """No layer still holds the values it was imported with."""
+    import keras
+
+    from convert.models.mobilenet_v2 import mobilenet_v2
+    from convert.train.weights import adopt_weights
+
+    image = keras.Input((96, 96, 3))
+    backbone = keras.Model(image, mobilenet_v2(image, 0.35, top=False)["block_16_project_BN"])
+    imported = adopt_weights(backbone, shared / "zoo" / "mobilenetv2-0.35-imagenet" / "keras_model.h5")
+    with np.load(weights_file(load_recipe(NAME))) as shipped:
+        for name in imported:
+            for variable in backbone.get_layer(name).weights:
+                before = keras.ops.convert_to_numpy(variable)
+                assert not np.array_equal(before, shipped[f"{name}/{variable.name}"]), f"{name}/{variable.name}"
+
+
+def test_readme_shows_figures_of_the_record() -> None:
+    """The accuracy a reader is promised is the one that was measured."""
+    record = json.loads(record_file(weights_file(load_recipe(NAME))).read_text())
+    text = (ROOT / "docs" / "training.md").read_text()
+    for key, value in record["float_accuracy"].items():
+        if "cards/test" in key:
+            assert f"{value:.1f}" in text, key
