@@ -138,7 +138,7 @@ def _calibration(recipe: Recipe, sources: Path, mirror: Path | None, say: Say) -
     if isinstance(wanted, ScenesRecipe):
         return scenes_folder(wanted, sources.parent.parent / "scenes", Progress("drawing scenes"))
     if isinstance(wanted, FolderRecipe):
-        found = _find(recipe, wanted, mirror)
+        found = find_folder(wanted.path, mirror, recipe.folder)
         if found is None:
             raise InputError(
                 f"{recipe.name} is calibrated on {wanted.path}", "expected that folder", "give --calibration DIR"
@@ -152,19 +152,15 @@ def _evaluation(recipe: Recipe, work: Path, mirror: Path | None) -> Dataset | No
     wanted = recipe.evaluation
     if isinstance(wanted, ScenesRecipe):
         return read_dataset(scenes_folder(wanted, work / "scenes", Progress("drawing scenes")))
-    found = _find(recipe, wanted, mirror) if wanted else None
+    found = find_folder(wanted.path, mirror, recipe.folder) if wanted else None
     return read_dataset(found) if found else None
 
 
 def _has_evaluation(recipe: Recipe, mirror: Path | None) -> bool:
     wanted = recipe.evaluation
-    return isinstance(wanted, ScenesRecipe) or (wanted is not None and _find(recipe, wanted, mirror) is not None)
-
-
-def _find(recipe: Recipe, wanted: FolderRecipe, mirror: Path | None) -> Path | None:
-    """A folder of a recipe: in the mirror, or where its path leads from the recipe."""
-    own = recipe.folder / wanted.path
-    return find_folder(wanted.path, mirror) or (own if own.is_dir() else None)
+    if isinstance(wanted, FolderRecipe):
+        return find_folder(wanted.path, mirror, recipe.folder) is not None
+    return wanted is not None
 
 
 def _build_key(recipe: Recipe, calibration: Path | None, evaluated: bool) -> str:

@@ -83,10 +83,10 @@ def fetch_calibration(manifest: Path, remote: RemoteFolder, folder: Path, mirror
     return folder
 
 
-def find_folder(path: str, mirror: Path | None) -> Path | None:
-    """A data folder in the mirror, if it has it."""
-    found = _in_mirror(path, mirror)
-    return found if found is not None and found.is_dir() else None
+def find_folder(path: str, mirror: Path | None, beside: Path | None = None) -> Path | None:
+    """A data folder: in the mirror, or where its path leads from the folder ``beside``."""
+    candidates = [_in_mirror(path, mirror), beside / path if beside and path else None]
+    return next((found for found in candidates if found is not None and found.is_dir()), None)
 
 
 def _in_mirror(path: str, mirror: Path | None) -> Path | None:

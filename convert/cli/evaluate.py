@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convert.cli.report import open_data, print_table
+from convert.cli.report import print_table
 
 if TYPE_CHECKING:
     from runtime.card import ModelCard
@@ -32,7 +32,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
-    from convert.data import uncounted
+    from convert.data import open_data, uncounted
     from convert.evaluate.agreement import agreement_f1
     from convert.evaluate.detection import average_precision, predict
     from convert.progress import Progress

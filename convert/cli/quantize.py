@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from convert.cli.report import open_data, print_summary, teller
+from convert.cli.report import print_summary, teller
 from runtime.commandline import count
 from runtime.errors import InputError
 from runtime.files import check_file, check_writable
@@ -31,6 +31,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
+    from convert.data import open_data
     from convert.importers import load_source
     from runtime.sources.images import list_images
 

@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from convert.progress import Progress
 from runtime.card import ModelCard
-
-if TYPE_CHECKING:
-    from convert.data import Dataset
 
 
 def teller(name: str) -> Callable[[str], None]:
     """A function that prints progress lines of one model."""
     return lambda message: print(f"{name}: {message}", flush=True)
-
-
-def open_data(folder: Path, strict: bool) -> Dataset:
-    """Reads annotated pictures and tells on stderr what is wrong with them.
-
-    Raises:
-        InputError: They cannot be used, or, when strict, something is wrong with them.
-    """
-    # Loads OpenCV, which other commands that print do without.
-    from convert.data import read_dataset, report
-
-    dataset = read_dataset(folder, strict, progress=Progress(f"checking {folder.name}"))
-    if text := report(dataset):
-        print(text, file=sys.stderr)
-    return dataset
 
 
 def print_summary(card: ModelCard, size: int) -> None:

@@ -51,9 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
     from convert.quiet import import_keras
 
     import_keras()
+    from convert.data import open_data
     from convert.train import session as training
 
-    data = training.open_data(arguments.data, arguments.strict) if arguments.data else None
+    data = open_data(arguments.data, arguments.strict) if arguments.data else None
     name = arguments.name or (_name_of(arguments.data) if arguments.data else recipe.name)
     if data is not None:
         recipe = _own(recipe, name, arguments.data, data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from convert.data.dataset import Dataset, Problem, Truth
 from convert.data.report import report, summary, uncounted
 from convert.data.voc import is_voc, read_voc
 from convert.data.yolo_txt import is_yolo, read_yolo
+from convert.progress import Progress
 from runtime.errors import InputError
 from runtime.files import check_folder
 
@@ -57,4 +59,16 @@ def read_dataset(
     return check_entries(folder, found[0][1](folder, labels), strict, labels, progress)
 
 
-__all__ = ["Dataset", "Problem", "Truth", "read_dataset", "report", "summary", "uncounted"]
+def open_data(folder: Path, strict: bool, labels: tuple[str, ...] | None = None) -> Dataset:
+    """Reads a user's annotated pictures with a progress line, and tells on stderr what is wrong with them.
+
+    Raises:
+        InputError: As for :func:`read_dataset`.
+    """
+    dataset = read_dataset(folder, strict, labels, Progress(f"checking {folder.name}"))
+    if text := report(dataset):
+        print(text, file=sys.stderr)
+    return dataset
+
+
+__all__ = ["Dataset", "Problem", "Truth", "open_data", "read_dataset", "report", "summary", "uncounted"]

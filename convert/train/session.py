@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import keras
 
 from convert.cards import make_card, tool_versions
-from convert.data import Dataset, read_dataset, report
+from convert.data import Dataset, open_data, read_dataset
 from convert.data.scenes import scenes_folder
 from convert.evaluate.detection import average_precision, predict
 from convert.evaluate.keras_executor import KerasExecutor
@@ -113,30 +112,18 @@ def open_recipe_data(data: FolderRecipe | ScenesRecipe, recipe: Recipe, session:
     if isinstance(data, ScenesRecipe):
         folder = scenes_folder(data, session.work / "scenes", Progress("drawing scenes"))
         return read_dataset(folder, progress=Progress(f"checking {folder.name}"))
-    path = find_folder(data.path, session.mirror) or recipe.folder / data.path
-    if not path.is_dir():
+    path = find_folder(data.path, session.mirror, recipe.folder)
+    if path is None:
         where = f"{session.mirror} has no {data.path}" if session.mirror else f"no mirror was given for {data.path}"
         raise InputError(where, f"{recipe.name} is trained on these pictures", "give --mirror DIR, or --data DIR")
     return open_data(path, session.strict)
-
-
-def open_data(path: Path, strict: bool, labels: tuple[str, ...] | None = None) -> Dataset:
-    """A user's annotated folder; tells on stderr what is wrong with it.
-
-    Raises:
-        InputError: It cannot be used, or, when strict, something is wrong with it.
-    """
-    dataset = read_dataset(path, strict, labels, Progress(f"checking {path.name}"))
-    if text := report(dataset):
-        print(text, file=sys.stderr)
-    return dataset
 
 
 def open_test(path: Path, recipe: Recipe, strict: bool) -> Dataset:
     """Pictures to measure a recipe's network on.
 
     Raises:
-        InputError: As for :func:`open_data`.
+        InputError: As for :func:`convert.data.open_data`.
     """
     assert isinstance(recipe.source, TrainedRecipe)
     return open_data(path, strict, recipe.source.labels)
