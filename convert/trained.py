@@ -73,8 +73,8 @@ def load_trained(recipe: Recipe) -> SourceModel:
     return dataclasses.replace(source, source=made_of)
 
 
-def random_network(recipe: Recipe) -> SourceModel:
-    """The network of a recipe with random weights.
+def random_network(recipe: Recipe, size: int | None = None) -> SourceModel:
+    """The network of a recipe with random weights, for its own input size or another.
 
     Raises:
         InputError: The architecture does not fit its heads.
@@ -82,5 +82,5 @@ def random_network(recipe: Recipe) -> SourceModel:
     trained = recipe.source
     assert isinstance(trained, TrainedRecipe)
     background = uses_background(recipe)
-    model, heads = network(trained.network, len(trained.labels) + background, trained.network.size)
+    model, heads = network(trained.network, len(trained.labels) + background, size or trained.network.size)
     return source_model(recipe, model, heads, background)

@@ -87,14 +87,6 @@ def augment(draw: Draw, size: int, how: Augmentation, random: np.random.Generato
     return Example(_recolour(example.pixels, how, random), example.boxes, example.class_ids, ignored)
 
 
-def fit(example: Example, size: int) -> Example:
-    """The unchanged picture, stretched to ``size`` by ``size``."""
-    height, width = example.pixels.shape[:2]
-    pixels = cv2.resize(example.pixels, (size, size), interpolation=cv2.INTER_LINEAR)
-    scale = np.array([size / width, size / height] * 2, np.float32)
-    return Example(np.asarray(pixels, np.uint8), example.boxes * scale, example.class_ids, example.ignored)
-
-
 def _mosaic(draw: Draw, size: int, how: Augmentation, random: np.random.Generator) -> Example:
     """Parts of four pictures around a random middle (Bochkovskiy et al., arXiv:2004.10934, section 3.3)."""
     # Pieces, not miniatures: things keep about the size they have in a picture of their own.

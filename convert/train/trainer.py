@@ -10,13 +10,14 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from convert.recipe import Recipe, TrainedRecipe
+from convert.recipe import Recipe
 from convert.source import SourceModel
 from convert.train.checkpoint import State, load_state, save_state
 from convert.train.feed import Feed, Mixture, Pool
@@ -25,7 +26,7 @@ from convert.train.loss import MultiboxLoss
 from convert.train.recipe import Stage, TrainRecipe
 from convert.train.targets import anchor_boxes
 from convert.train.weights import adopt_weights
-from convert.trained import network, source_model, uses_background
+from convert.trained import random_network
 from runtime.errors import RunError
 
 # A checkpoint costs a fraction of a second; a kill then costs at most this much work.
@@ -62,6 +63,7 @@ class Training:
         assert self.recipe.train is not None
         return self.recipe.train
 
+    @cached_property
     def key(self) -> str:
         """Identifies the training: a checkpoint of another one is not continued."""
         digest = hashlib.sha256(repr((self.recipe.source, self.recipe.train)).encode())
@@ -82,13 +84,12 @@ def train(training: Training) -> tuple[SourceModel, State]:
         InputError: A checkpoint is damaged, or the start weights do not fit.
     """
     keras.utils.set_random_seed(training.plan.seed)
-    state = load_state(training.checkpoint, training.key())
-    first = 0
+    state = load_state(training.checkpoint, training.key)
+    last = 0
     for stage in training.plan.stages:
-        last = first + stage.steps
+        last += stage.steps
         if state is None or state.step < last:
-            state = _run_stage(training, stage, first, last, state)
-        first = last
+            state = _run_stage(training, stage, last, state)
     assert state is not None
     return _averaged(training, state), state
 
@@ -98,20 +99,18 @@ class _Stepper:
 
     def __init__(self, training: Training, size: int) -> None:
         self.plan = training.plan
-        self.trained = training.recipe.source
-        assert isinstance(self.trained, TrainedRecipe)
-        self.background = uses_background(training.recipe)
-        self.classes = len(self.trained.labels) + self.background
-        self.model, self.heads = network(self.trained.network, self.classes, size)
-        self.anchors = anchor_boxes(self.heads, size, size)
+        self.source = random_network(training.recipe, size)
+        self.model = self.source.model
+        self.anchors = anchor_boxes(self.source.decoder.heads, size, size)
 
     def compile(self) -> None:
         """Joins the heads into one tensor and adds loss and optimiser."""
         plan = self.plan
         self.model = fuse_norms(self.model)
+        classes = len(self.source.labels.names)
         parts = []
         for box, logits in zip(self.model.outputs[::2], self.model.outputs[1::2], strict=True):
-            pair = [keras.layers.Reshape((-1, n))(tensor) for tensor, n in ((box, 4), (logits, self.classes))]
+            pair = [keras.layers.Reshape((-1, n))(tensor) for tensor, n in ((box, 4), (logits, classes))]
             parts.append(keras.layers.Concatenate(axis=-1)(pair))
         joined = parts[0] if len(parts) == 1 else keras.layers.Concatenate(axis=1)(parts)
         self.whole = keras.Model(self.model.input, joined)
@@ -121,7 +120,8 @@ class _Stepper:
         )
         optimizer = keras.optimizers.AdamW(rate, weight_decay=plan.weight_decay, global_clipnorm=_CLIP_NORM)
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-        loss = MultiboxLoss(self.anchors, (0.1, 0.2), plan.class_loss, plan.box_loss, plan.box_weight)
+        variances = self.source.decoder.variances
+        loss = MultiboxLoss(self.anchors, variances, plan.class_loss, plan.box_loss, plan.box_weight)
         # XLA gains nothing here on a CPU; on JAX it is the only way and always on.
         jit = keras.backend.backend() == "jax"
         self.whole.compile(optimizer=optimizer, loss=loss, jit_compile=jit)
@@ -147,7 +147,7 @@ def _begin(stepper: _Stepper, training: Training) -> State:
     return State(0, weights, [weight.copy() for weight in weights], [])
 
 
-def _run_stage(training: Training, stage: Stage, first: int, last: int, state: State | None) -> State:
+def _run_stage(training: Training, stage: Stage, last: int, state: State | None) -> State:
     plan = training.plan
     stepper = _Stepper(training, stage.size)
     state = _begin(stepper, training) if state is None else state
@@ -174,7 +174,7 @@ def _run_stage(training: Training, stage: Stage, first: int, last: int, state: S
             losses.clear()
         if now - saved > _SAVE_EVERY_S or state.step == last:
             stepper.store(state)
-            save_state(training.checkpoint, state, training.key())
+            save_state(training.checkpoint, state, training.key)
             saved = time.monotonic()
     return state
 
@@ -183,14 +183,13 @@ def _feed(training: Training, stage: Stage, stepper: _Stepper) -> Feed:
     plan = training.plan
     shares = stage.shares or tuple(data.share for data in plan.data)
     used = [(pool, share) for pool, share in zip(training.pools, shares, strict=True) if share > 0]
-    spec = source_model(training.recipe, stepper.model, stepper.heads, stepper.background).input
     augmentation = plan.augmentation
     if stage.mosaic is not None:
         augmentation = dataclasses.replace(augmentation, mosaic=stage.mosaic)
     return Feed(
         Mixture(tuple(pool for pool, _ in used), tuple(share for _, share in used)),
         augmentation,
-        spec,
+        stepper.source.input,
         stepper.anchors,
         plan.matching,
         plan.batch,
@@ -207,7 +206,6 @@ def _average(state: State, weights: list[Any], momentum: float) -> None:
 
 def _averaged(training: Training, state: State) -> SourceModel:
     """The averaged network at the recipe's own size."""
-    assert isinstance(training.recipe.source, TrainedRecipe)
-    stepper = _Stepper(training, training.recipe.source.network.size)
-    stepper.model.set_weights(state.averages)
-    return source_model(training.recipe, stepper.model, stepper.heads, stepper.background)
+    source = random_network(training.recipe)
+    source.model.set_weights(state.averages)
+    return source

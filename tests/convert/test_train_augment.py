@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convert.train.augment import Augmentation, Example, augment, fit
+from convert.train.augment import Augmentation, Example, augment
 
 STILL: dict[str, Any] = {
     "zoom": (1.0, 1.0),
@@ -197,9 +197,3 @@ def test_colours_change_and_geometry_does_not() -> None:
     np.testing.assert_array_equal(example.boxes, plain.boxes)
     pictures = [augment(colourful, 64, how, np.random.default_rng(seed)).pixels.mean() for seed in range(20)]
     assert np.std(pictures) > 5
-
-
-def test_fit_stretches_pixels_and_boxes() -> None:
-    example = fit(Board(200, 100, 4, only=1)(np.random.default_rng(0)), 128)
-    assert example.pixels.shape == (128, 128, 3)
-    np.testing.assert_allclose(example.boxes[1], extent(example.pixels.max(axis=2) / 255), atol=0.8)

@@ -63,7 +63,7 @@ def tiny(recipe: NetworkRecipe, classes: int, size: int) -> tuple[keras.Model, t
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "network", tiny)
+    monkeypatch.setattr("convert.trained.network", tiny)
     monkeypatch.setattr(module, "_SAVE_EVERY_S", -1.0)
 
 
