@@ -1,4 +1,4 @@
-"""``python -m convert evaluate``: average precision, and agreement with a float reference."""
+"""``python -m convert evaluate``: average precision, and how a network compares with a float reference."""
 
 from __future__ import annotations
 
@@ -9,68 +9,137 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convert.cli.report import print_table
+from convert.cli.detection_report import (
+    comparison_facts,
+    print_classes,
+    print_comparison,
+    print_counts,
+    print_scores,
+    score_facts,
+)
+from runtime.commandline import fraction
+from runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from convert.data import Dataset
+    from convert.evaluate.measure import Comparison, Measured
     from runtime.card import ModelCard
     from runtime.detector import Detector
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Adds the command."""
-    parser = commands.add_parser("evaluate", help="measure accuracy on annotated images")
+    parser = commands.add_parser("evaluate", help="measure accuracy, or how far two networks agree")
     parser.add_argument("model", type=Path, metavar="MODEL", help="a model file, or a float network (.cfg)")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="annotated images: COCO, VOC, YOLO")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="images, annotated or, with --reference, plain"
+    )
     parser.add_argument("--strict", action="store_true", help="refuse --data when anything is wrong with it")
     parser.add_argument("--weights", type=Path, metavar="F", help="weights of the .cfg (default: beside it)")
     parser.add_argument("--labels", type=Path, metavar="F", help="class names of the .cfg (default: beside it)")
     parser.add_argument("--reference", type=Path, metavar="FLOAT", help="a float network or model to compare with")
     parser.add_argument("--resize", choices=("stretch", "letterbox"), help="how images are fitted to a .cfg")
+    parser.add_argument("--iou", type=overlap, default=0.5, metavar="X", help="overlap for Pascal VOC's AP (default: 0.5)")
+    parser.add_argument("--per-class", action="store_true", help="print a line for each class too")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
-    from convert.data import open_data, uncounted
-    from convert.evaluate.agreement import agreement_f1
-    from convert.evaluate.detection import average_precision, predict
-    from convert.progress import Progress
+    from convert.data import uncounted
 
-    dataset = open_data(arguments.data, arguments.strict)
+    dataset = _read_data(arguments)
     detector = _open(arguments.model, arguments)
     if text := uncounted(dataset, detector.labels):
         print(text, file=sys.stderr)
     reference = _open(arguments.reference, arguments, detector.card) if arguments.reference else None
-    predictions = predict(detector, dataset, Progress(arguments.model.name))
-    measured = average_precision(predictions, dataset, detector.labels)
-    rows: list[tuple[str, float, float, float | None]] = []
+    measured = _measure(detector, arguments.model, dataset, arguments)
+    expected = _measure(reference, arguments.reference, dataset, arguments) if reference else None
+    _report(arguments, dataset, measured, expected)
+    return 0
+
+
+def _read_data(arguments: argparse.Namespace) -> Dataset:
+    """The pictures of ``--data``; those without annotations only beside a reference.
+
+    Raises:
+        InputError: They cannot be used, or not without a reference.
+    """
+    from convert.data import is_plain, open_data, open_plain
+
+    if not is_plain(arguments.data):
+        return open_data(arguments.data, arguments.strict)
+    if arguments.reference is None:
+        raise InputError(
+            f"{arguments.data} has no annotations in a known layout",
+            "expected COCO, Pascal VOC or YOLO labels, or a network to compare with",
+            "give --reference FLOAT, or add annotations",
+        )
+    return open_plain(arguments.data, arguments.strict)
+
+
+def _measure(detector: Detector, path: Path, dataset: Dataset, arguments: argparse.Namespace) -> Measured:
+    from convert.evaluate.detection import predict
+    from convert.evaluate.measure import measure
+    from convert.progress import Progress
+
+    predictions = predict(detector, dataset, Progress(path.name))
+    return measure(predictions, dataset, detector.labels, arguments.iou)
+
+
+def _report(arguments: argparse.Namespace, dataset: Dataset, measured: Measured, expected: Measured | None) -> None:
+    """Prints the figures, for programs or for people."""
+    from convert.evaluate.measure import compare
+
+    comparison = compare(measured, expected) if expected else None
+    if arguments.json:
+        print(json.dumps(_facts(arguments, dataset, measured, expected, comparison), indent=1))
+        return
+    rows = [(arguments.model.name, measured)]
+    if expected:
+        rows.insert(0, (f"reference {arguments.reference.name}", expected))
+    if dataset.annotated:
+        unlabelled = f"{dataset.unlabelled} without a label file"
+        print(f"{len(dataset.truths)} images of {dataset.name} ({unlabelled}), {measured.score.objects} objects")
+        print_scores(rows)
+    else:
+        print(f"{len(dataset.truths)} images of {dataset.name}, without annotations: agreement only")
+        print_counts(rows)
+    if comparison:
+        print_comparison(comparison)
+    if arguments.per_class and measured.score.per_class:
+        print_classes(measured.score)
+
+
+def _facts(
+    arguments: argparse.Namespace,
+    dataset: Dataset,
+    measured: Measured,
+    expected: Measured | None,
+    comparison: Comparison | None,
+) -> dict[str, object]:
     facts: dict[str, object] = {
         "model": str(arguments.model),
         "data": dataset.name,
         "images": len(dataset.truths),
         "skipped_images": dataset.skipped,
         "unlabelled_images": dataset.unlabelled,
-        **{name: round(value, 2) for name, value in measured.items()},
+        "voc_iou": arguments.iou,
+        **score_facts(measured),
     }
-    agreement = None
-    if reference:
-        theirs = predict(reference, dataset, Progress(arguments.reference.name))
-        expected = average_precision(theirs, dataset, reference.labels)
-        agreement = agreement_f1(predictions, theirs)
-        facts["agreement_f1"] = round(agreement, 2)
-        facts["reference"] = {
-            "model": str(arguments.reference),
-            **{name: round(value, 2) for name, value in expected.items()},
-        }
-        rows.append((f"reference {arguments.reference.name}", expected["map50"], expected["map50_95"], None))
-    rows.append((arguments.model.name, measured["map50"], measured["map50_95"], agreement))
-    if arguments.json:
-        print(json.dumps(facts, indent=1))
-        return 0
-    print(f"{len(dataset.truths)} images of {dataset.name} ({dataset.unlabelled} without a label file)")
-    print_table(rows)
-    return 0
+    if expected and comparison:
+        facts |= comparison_facts(comparison)
+        facts["reference"] = {"model": str(arguments.reference), **score_facts(expected)}
+    return facts
+
+
+def overlap(text: str) -> float:
+    """An argparse type: an overlap above 0, up to 1."""
+    value = fraction(text)
+    if not value:
+        raise argparse.ArgumentTypeError("0 is not an overlap above 0")
+    return value
 
 
 def _open(path: Path, arguments: argparse.Namespace, like: ModelCard | None = None) -> Detector:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,15 @@ from pathlib import Path
 from convert.data.check import check_entries
 from convert.data.coco import is_coco, read_coco
 from convert.data.dataset import Dataset, Problem, Truth
+from convert.data.entries import Entries, Entry
+from convert.data.plain import has_traces
 from convert.data.report import report, summary, uncounted
 from convert.data.voc import is_voc, read_voc
 from convert.data.yolo_txt import is_yolo, read_yolo
 from convert.progress import Progress
 from runtime.errors import InputError
 from runtime.files import check_folder
+from runtime.sources.images import list_images
 
 _FORMATS = (("COCO", is_coco, read_coco), ("Pascal VOC", is_voc, read_voc), ("YOLO", is_yolo, read_yolo))
 
@@ -71,4 +75,39 @@ def open_data(folder: Path, strict: bool, labels: tuple[str, ...] | None = None)
     return dataset
 
 
-__all__ = ["Dataset", "Problem", "Truth", "open_data", "read_dataset", "report", "summary", "uncounted"]
+def is_plain(folder: Path) -> bool:
+    """Whether a folder has pictures and no annotation of any kind, known or unknown.
+
+    Raises:
+        InputError: No such folder.
+    """
+    check_folder(folder, "a folder of images")
+    return not any(recognises(folder) for _, recognises, _ in _FORMATS) and not has_traces(folder)
+
+
+def open_plain(folder: Path, strict: bool) -> Dataset:
+    """Reads a folder of plain pictures, as :func:`open_data` reads annotated ones; no picture has a truth.
+
+    Raises:
+        InputError: No picture that can be used, or, when strict, one that is broken.
+    """
+    entries = Entries(tuple(Entry(path, path) for path in list_images(folder)), ())
+    read = check_entries(folder, entries, strict, None, Progress(f"checking {folder.name}"))
+    dataset = dataclasses.replace(read, annotated=False)
+    if text := report(dataset):
+        print(text, file=sys.stderr)
+    return dataset
+
+
+__all__ = [
+    "Dataset",
+    "Problem",
+    "Truth",
+    "is_plain",
+    "open_data",
+    "open_plain",
+    "read_dataset",
+    "report",
+    "summary",
+    "uncounted",
+]

@@ -109,6 +109,7 @@ def _check(entry: Entry, size: Size | InputError, numbers: dict[str, int]) -> tu
     problems.extend(_check_size(entry, size))
     rows: list[Box] = []
     class_ids: list[int] = []
+    difficult: list[bool] = []
     # Boxes that were drawn on a picture of another size say nothing about this one.
     trusted = all(problem.kept for problem in problems)
     for item in entry.objects:
@@ -122,9 +123,12 @@ def _check(entry: Entry, size: Size | InputError, numbers: dict[str, int]) -> tu
         elif box is not None and number is not None:
             rows.append(box)
             class_ids.append(number)
+            difficult.append(item.difficult)
     if not all(problem.kept for problem in problems):
         return problems, None
-    return problems, Truth(entry.image, np.array(rows, np.float32).reshape(-1, 4), np.array(class_ids, np.int32))
+    boxes = np.array(rows, np.float32).reshape(-1, 4)
+    marks = np.array(difficult, np.bool_) if any(difficult) else None
+    return problems, Truth(entry.image, boxes, np.array(class_ids, np.int32), marks)
 
 
 def _class_number(item: Object, numbers: dict[str, int]) -> int | None:

@@ -19,11 +19,13 @@ class Truth:
         path: The picture.
         boxes: ``(n, 4)`` float32, ``x1, y1, x2, y2`` as fractions (0..1) of width and height.
         class_ids: ``(n,)`` int32, index into the data set's names.
+        difficult: ``(n,)`` bool, objects that Pascal VOC's AP leaves out; ``None`` where no object is marked so.
     """
 
     path: Path
     boxes: npt.NDArray[np.float32]
     class_ids: npt.NDArray[np.int32]
+    difficult: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Annotated pictures of one folder.
+    """Pictures of one folder, annotated as a rule.
 
     Attributes:
         name: The folder's name, with its parent's.
@@ -61,6 +63,7 @@ class Dataset:
         problems: What is wrong with the folder, by file and line.
         skipped: Pictures left out because of a problem.
         crowds: Annotations of whole groups (COCO's ``iscrowd``), which are left out.
+        annotated: False for plain pictures, whose truths are empty because nobody told them.
     """
 
     name: str
@@ -70,11 +73,12 @@ class Dataset:
     problems: tuple[Problem, ...] = ()
     skipped: int = 0
     crowds: int = 0
+    annotated: bool = True
 
     @property
     def background(self) -> int:
-        """Pictures that are used and hold no object."""
-        return sum(not len(truth.class_ids) for truth in self.truths)
+        """Pictures that are used and, by their labels, hold no object."""
+        return sum(not len(truth.class_ids) for truth in self.truths) if self.annotated else 0
 
     def class_map(self, labels: tuple[str, ...]) -> npt.NDArray[np.int32]:
         """A model's class index for each of the data set's, -1 for a class the model does not know.

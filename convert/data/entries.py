@@ -33,11 +33,13 @@ class Object:
         line: Its line in the label file.
         label: Class name; the class number in digits where the folder has no names.
         box: ``x1, y1, x2, y2``; any numbers.
+        difficult: Pascal VOC's mark of an object that is hard to recognise.
     """
 
     line: int
     label: str
     box: Box
+    difficult: bool = False
 
 
 @dataclass(frozen=True)

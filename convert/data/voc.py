@@ -1,8 +1,8 @@
 """Pascal VOC's xml labels: beside each picture, or ``Annotations/NAME.xml`` for ``JPEGImages/NAME.jpg``.
 
 Everingham et al., "The Pascal Visual Object Classes Challenge", number pixels from 1 and include the last; most
-labelling tools count from 0. Corners are taken as they stand, which is at most a pixel off. ``difficult`` objects count
-like all others. ``<filename>`` is often wrong after renaming, so the picture with the xml's own name comes first.
+labelling tools count from 0. Corners are taken as they stand, which is at most a pixel off. ``difficult`` objects are
+kept and marked. ``<filename>`` is often wrong after renaming, so the picture with the xml's own name comes first.
 Class names are those of ``classes.txt`` in the folder or, without one, all that occur, sorted.
 """
 
@@ -132,7 +132,7 @@ def _read_entry(image: Path, path: Path, root: Element) -> Entry:
             detail = "<object> without <name>" if box else "<object> without four numbers in <bndbox>"
             problems.append(Problem(path, element.line, MALFORMED, detail))
         else:
-            objects.append(Object(element.line, name, box))
+            objects.append(Object(element.line, name, box, element.value("difficult") == "1"))
     if not elements:
         problems.append(Problem(path, root.line, NO_OBJECTS, "no <object>"))
     size = root.find("size")

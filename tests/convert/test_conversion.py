@@ -181,7 +181,8 @@ def test_evaluate_float_alone_for_people(
     assert "8 images of" in alone
     figure = alone.split("tiny.cfg")[1].split()[0]
     assert f"reference tiny.cfg  {float(figure):6.1f}" in both
-    assert "drop" in both
+    assert "difference" in both
+    assert "agreement F1" in both
 
 
 def test_evaluation_leaves_the_detector_as_it_was(labelled: Path, tiny_model: Path) -> None:

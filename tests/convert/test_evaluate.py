@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convert.data import Dataset, Truth
+from convert.data import Dataset
 from convert.evaluate.agreement import agreement_f1
-from convert.evaluate.detection import Prediction, average_precision
-from runtime.detections import Detections
-
-LABELS = ("wren", "robin", "finch")
-
-
-def detections(rows: Sequence[tuple[float, int, tuple[float, float, float, float]]]) -> Detections:
-    """From (score, class, box) rows, best first."""
-    rows = sorted(rows, reverse=True)
-    boxes = np.array([row[2] for row in rows], np.float32).reshape(-1, 4)
-    return Detections(boxes, np.array([r[0] for r in rows], np.float32), np.array([r[1] for r in rows], np.int32))
-
-
-def truths(*images: list[tuple[int, tuple[float, float, float, float]]]) -> Dataset:
-    """Boxes in pixels of 100x100 pictures."""
-    made = [
-        Truth(
-            Path(f"{index}.png"),
-            np.array([box for _, box in rows], np.float32).reshape(-1, 4) / np.float32(100),
-            np.array([class_id for class_id, _ in rows], np.int32),
-        )
-        for index, rows in enumerate(images)
-    ]
-    return Dataset("made", tuple(made), LABELS)
-
-
-def predictions(*images: list[tuple[float, int, tuple[float, float, float, float]]]) -> list[Prediction]:
-    return [Prediction(detections(rows), 100, 100) for rows in images]
-
+from convert.evaluate.detection import average_precision
+from tests.convert.evaluation import LABELS, predictions, truths
 
 A, B, C = (10.0, 10.0, 50.0, 50.0), (60.0, 60.0, 90.0, 90.0), (0.0, 60.0, 30.0, 99.0)
 # Overlaps A with IoU 0.62: right at 0.50, 0.55 and 0.60, wrong from 0.65 on.
