@@ -39,7 +39,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument("--labels", type=Path, metavar="F", help="class names of the .cfg (default: beside it)")
     parser.add_argument("--reference", type=Path, metavar="FLOAT", help="a float network or model to compare with")
     parser.add_argument("--resize", choices=("stretch", "letterbox"), help="how images are fitted to a .cfg")
-    parser.add_argument("--iou", type=overlap, default=0.5, metavar="X", help="overlap for Pascal VOC's AP (default: 0.5)")
+    parser.add_argument(
+        "--iou", type=overlap, default=0.5, metavar="X", help="overlap for Pascal VOC's AP (default 0.5)"
+    )
     parser.add_argument("--per-class", action="store_true", help="print a line for each class too")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
