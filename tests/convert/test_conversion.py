@@ -103,9 +103,10 @@ def test_calibration_shows_the_whole_input_range(tmp_path: Path) -> None:
 
 def test_many_calibration_pictures_are_thinned_evenly(tmp_path: Path) -> None:
     for index in range(MAX_IMAGES + 10):
-        cv2.imwrite(str(tmp_path / f"{index:04d}.png"), np.full((4, 4, 3), index % 256, np.uint8))
+        cv2.imwrite(str(tmp_path / f"{index:04d}.png"), np.full((4, 4, 3), (index % 256, index // 256, 0), np.uint8))
     calibration = load_calibration(tmp_path, InputSpec("image", 4, 4))
     assert len(calibration.samples) == MAX_IMAGES
+    assert calibration.report.unused == 10
 
 
 def test_converter_that_crashes_is_an_error_line(tmp_path: Path) -> None:
