@@ -94,6 +94,21 @@ def test_plain_pictures_are_not_like_each_other(value: int) -> None:
     assert differences([black], [other]).item() == 1
 
 
+@pytest.mark.parametrize(("edges", "difference"), [(15, 1), (16, 0)])
+def test_too_few_edges_tell_nothing(edges: int, difference: int) -> None:
+    item = Fingerprint("", np.arange(512) < edges)
+    assert differences([item], [item]).item() == difference
+
+
+@pytest.mark.parametrize(("step", "edges"), [(2, 0), (3, 256)])
+def test_noise_is_no_edge(step: int, edges: int) -> None:
+    cells = np.arange(17) * step
+    image = np.broadcast_to(cells[None, :, None], (16, 17, 3)).repeat(5, 0).repeat(5, 1)
+    assert printed(image).edges.sum() == edges
+    rises, falls = printed(image).edges.reshape(2, 256)
+    assert (rises.sum(), falls.sum()) == (edges, 0)
+
+
 def test_nothing_to_compare() -> None:
     item = printed(picture(0))
     assert within([], []) == ((), ())
