@@ -1,8 +1,10 @@
 """Whether the calibration pictures showed each tensor's whole range.
 
 Ranges of real networks never quite settle: on 128 COCO pictures the second half still widens the median tensor by 4 %
-and one tensor in thirty by more than 15 %. So a tensor is judged by three figures, and a network by the share of its
-tensors that fail.
+and a few of 268 by more than 15 %. So a tensor is judged by three figures, and a network by the share of its tensors
+that fail. Where every picture differs and none stands out, the share outside is 1 or 2 in the number of pictures
+whatever the network: then it asks for 20 or 40 pictures, no more and no less. On two detectors and four sets of real
+and drawn pictures most tensors fail with 32 pictures and nearly none with 48.
 """
 
 from __future__ import annotations
