@@ -7,13 +7,14 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from convert.budget import require_objects
 from convert.cards import tool_versions
 from convert.data import Dataset, read_dataset, summary
 from convert.data.scenes import scenes_folder
 from convert.fetch import fetch_calibration, fetch_file, find_folder
 from convert.progress import Progress
 from convert.quiet import import_keras
-from convert.recipe import DarknetRecipe, Recipe, TrainedRecipe, weights_file
+from convert.recipe import Budget, DarknetRecipe, Recipe, TrainedRecipe, weights_file
 from convert.result import Result
 from convert.source import SourceModel
 from convert.train.recipe import FolderRecipe, ScenesRecipe
@@ -32,6 +33,7 @@ def build(
     say: Say,
     calibration: Path | None = None,
     untrained: bool = False,
+    budget: Budget | None = None,
 ) -> Result:
     """Builds a recipe unless the file in place was made from the same recipe by the same tools.
 
@@ -42,15 +44,24 @@ def build(
         say: Takes progress messages.
         calibration: Pictures to use instead of the recipe's.
         untrained: Build a network of this project with random weights, to time it before it is trained.
+        budget: Overrides those fields of the recipe's budget that are not ``None``.
 
     Raises:
+        BudgetError: Quantisation cost more than the budget allows; an older file stays.
         InputError: A source is not to be had, or is not what it should be.
         RunError: The converter failed, or a file could not be written.
     """
     if untrained:
         recipe = _untrained(recipe)
+    budget = budget or Budget()
+    if budget != Budget() and not _has_evaluation(recipe, mirror):
+        raise InputError(
+            f"{recipe.name} has no annotated images here to hold a budget against",
+            "expected the recipe's evaluation data",
+            "give --mirror DIR that has it, or leave out --max-drop and --min-agreement",
+        )
     target = make_folder(out) / f"{recipe.name}.tflite"
-    key = _build_key(recipe, calibration, _has_evaluation(recipe, mirror))
+    key = _build_key(recipe, calibration, _has_evaluation(recipe, mirror), budget)
     card = _card_in_place(target)
     if card is not None and card.build == key:
         return Result(target, target.stat().st_size, card, "up to date")
@@ -61,13 +72,22 @@ def build(
     dataset = _evaluation(recipe, out.parent, mirror)
     if dataset is not None and dataset.problems:
         say(summary(dataset))
+    limits = _limits(recipe.budget, budget)
+    if limits and dataset is not None:
+        require_objects(dataset)
 
     # TensorFlow takes seconds to import: only when there is something to build.
     import_keras()
     from convert.conversion import convert
 
     source = load()
-    return convert(source, pictures, target, dataset, say, key)
+    return convert(source, pictures, target, dataset, say, key, budget=limits)
+
+
+def _limits(recipe: Budget | None, override: Budget) -> Budget | None:
+    """The recipe's budget, with what the user gave in place of its fields."""
+    given = {name: value for name, value in vars(override).items() if value is not None}
+    return dataclasses.replace(recipe or Budget(), **given) if recipe or given else None
 
 
 def _loader(recipe: Recipe, sources: Path, mirror: Path | None, say: Say) -> Callable[[], SourceModel]:
@@ -99,6 +119,7 @@ def _untrained(recipe: Recipe) -> Recipe:
         source=dataclasses.replace(recipe.source, weights="", labels=recipe.source.labels or ("object",)),
         calibration=ScenesRecipe("cards", 16, 0),
         evaluation=None,
+        budget=None,
     )
 
 
@@ -163,7 +184,7 @@ def _has_evaluation(recipe: Recipe, mirror: Path | None) -> bool:
     return wanted is not None
 
 
-def _build_key(recipe: Recipe, calibration: Path | None, evaluated: bool) -> str:
+def _build_key(recipe: Recipe, calibration: Path | None, evaluated: bool, budget: Budget) -> str:
     """Hash of everything that decides what comes out: the recipe, this code, the tools, the data that is there."""
     digest = hashlib.sha256(Path(recipe.file).read_bytes())
     if isinstance(recipe.source, TrainedRecipe) and recipe.source.weights:
@@ -174,6 +195,9 @@ def _build_key(recipe: Recipe, calibration: Path | None, evaluated: bool) -> str
         digest.update(path.read_bytes())
     digest.update(repr(sorted(tool_versions().items())).encode())
     digest.update(f"{calibration and calibration.resolve()} {evaluated}".encode())
+    # A file that was never held against this budget is not up to date; without one the key stays what it was.
+    if budget != Budget():
+        digest.update(repr(budget).encode())
     return digest.hexdigest()
 
 

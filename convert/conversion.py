@@ -7,18 +7,20 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from convert.budget import check_budget, stored
 from convert.cards import make_card, tool_versions
 from convert.data import Dataset
 from convert.evaluate.agreement import agreement_f1
 from convert.evaluate.detection import Prediction, average_precision, predict
 from convert.evaluate.keras_executor import KerasExecutor
 from convert.progress import Progress
-from convert.quantize.calibration import load_calibration
+from convert.quantize.calibration import check_calibration, load_calibration
 from convert.quantize.cost import multiply_accumulates
 from convert.quantize.equalise import equalise
 from convert.quantize.heads import SplitModel, split_heads
 from convert.quantize.package import pack
 from convert.quantize.tflite import to_int8
+from convert.recipe import Budget
 from convert.result import Result
 from convert.source import SourceModel
 from runtime.card import Accuracy, Delegation, ModelCard, Quantization
@@ -33,7 +35,15 @@ Say = Callable[[str], None]
 
 
 def convert(
-    source: SourceModel, calibration: Path, target: Path, data: Dataset | None, say: Say, build: str = ""
+    source: SourceModel,
+    calibration: Path,
+    target: Path,
+    data: Dataset | None,
+    say: Say,
+    build: str = "",
+    *,
+    budget: Budget | None = None,
+    strict: bool = False,
 ) -> Result:
     """Equalises channels, splits the heads, quantises, measures and writes a model file.
 
@@ -44,13 +54,17 @@ def convert(
         data: Annotated pictures to measure float and int8 on.
         say: Takes progress messages.
         build: Key that identifies this build in the card.
+        budget: What may be lost on ``data``; without data it is not checked, which is said.
+        strict: Refuse calibration pictures that are also in ``data``.
 
     Raises:
+        BudgetError: The int8 network lost more than the budget allows; nothing was written.
         InputError: Unusable calibration pictures or target.
         RunError: The converter failed.
     """
     check_writable(target)
     samples = load_calibration(calibration, source.input)
+    checked = check_calibration(samples, data, strict, say)
     reference = split_heads(source)
     say(f"quantising with {len(samples.samples)} calibration images (this takes about a minute)")
     split = split_heads(equalise(source, samples.samples))
@@ -65,11 +79,15 @@ def convert(
         tools=tool_versions(),
     )
     card = _measure(bare, card, reference, data, say)
+    if budget and data is None:
+        say("budget not checked: no annotated images")
+    check_budget(card.accuracy, budget)
+    card = dataclasses.replace(card, accuracy=stored(card.accuracy))
     packed = pack(bare, card)
     with replacing(target) as scratch:
         scratch.write_bytes(packed)
         Detector.open(scratch, threads=1).close()
-    return Result(target, len(packed), card)
+    return Result(target, len(packed), card, calibration=checked)
 
 
 def _measure(bare: bytes, card: ModelCard, float_net: SplitModel, data: Dataset | None, say: Say) -> ModelCard:
@@ -91,14 +109,15 @@ def _measure(bare: bytes, card: ModelCard, float_net: SplitModel, data: Dataset 
 def _accuracy(reference: list[Prediction], predictions: list[Prediction], data: Dataset, card: ModelCard) -> Accuracy:
     float_ap = average_precision(reference, data, card.labels.names)
     int8_ap = average_precision(predictions, data, card.labels.names)
+    # Not rounded: a budget is decided on these.
     return Accuracy(
         dataset=data.name,
         images=len(data.truths),
-        float_map50=round(float_ap["map50"], 2),
-        float_map50_95=round(float_ap["map50_95"], 2),
-        int8_map50=round(int8_ap["map50"], 2),
-        int8_map50_95=round(int8_ap["map50_95"], 2),
-        agreement_f1=round(agreement_f1(predictions, reference), 2),
+        float_map50=float_ap["map50"],
+        float_map50_95=float_ap["map50_95"],
+        int8_map50=int8_ap["map50"],
+        int8_map50_95=int8_ap["map50_95"],
+        agreement_f1=agreement_f1(predictions, reference),
         settings=settings_text(card),
     )
 

@@ -88,6 +88,19 @@ class InputRecipe:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """What quantisation may cost on the evaluation data.
+
+    Attributes:
+        max_drop: Points of AP50 the int8 file may lie below the float network, 0..100.
+        min_agreement: Least agreement F1 of int8 with float detections, percent.
+    """
+
+    max_drop: float | None = None
+    min_agreement: float | None = None
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One model of the zoo. ``file`` is where the recipe itself lies."""
 
@@ -100,6 +113,7 @@ class Recipe:
     calibration: RemoteFolder | FolderRecipe | ScenesRecipe
     input: InputRecipe = field(default_factory=InputRecipe)
     evaluation: FolderRecipe | ScenesRecipe | None = None
+    budget: Budget | None = None
     train: TrainRecipe | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     file: str = ""
@@ -169,9 +183,21 @@ def load_recipe(name: str) -> Recipe:
 
 def _requirements(recipe: Recipe) -> list[tuple[bool, str, str]]:
     """What the types of the fields cannot say."""
-    if recipe.train is None:
-        return []
-    plan, how = recipe.train, recipe.train.augmentation
+    rows = _budget_requirements(recipe.budget) if recipe.budget else []
+    return rows + (_train_requirements(recipe.train) if recipe.train else [])
+
+
+def _budget_requirements(budget: Budget) -> list[tuple[bool, str, str]]:
+    limits = [("max_drop", budget.max_drop), ("min_agreement", budget.min_agreement)]
+    given = [(name, value) for name, value in limits if value is not None]
+    return [
+        (bool(given), "budget is empty", "max_drop or min_agreement"),
+        *((0 <= value <= 100, f"budget.{name} {value:g}", "a number in 0..100") for name, value in given),
+    ]
+
+
+def _train_requirements(plan: TrainRecipe) -> list[tuple[bool, str, str]]:
+    how = plan.augmentation
     return [
         (bool(plan.stages), "train.stages is empty", "at least one"),
         (all(s.steps > 0 for s in plan.stages), "a stage without steps", "at least one step"),

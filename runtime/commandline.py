@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from runtime.errors import EdgewrenError, InputError
+from runtime.errors import BudgetError, EdgewrenError, InputError
 
 _INTERRUPTED = 130
 
@@ -54,6 +54,8 @@ def run(program: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
     try:
         return program(sys.argv[1:] if argv is None else argv)
     except EdgewrenError as error:
+        if isinstance(error, BudgetError) and error.table:
+            print(error.table, flush=True)
         print(error.line(), file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
@@ -99,6 +101,14 @@ def fraction(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number in 0..1")
+    return value
+
+
+def percent(text: str) -> float:
+    """An argparse type: a number in 0..100, such as points of accuracy."""
+    value = float(text)
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not a number in 0..100")
     return value
 
 

@@ -42,6 +42,14 @@ class RunError(EdgewrenError):
 
 
 class BudgetError(EdgewrenError):
-    """The work was done but missed an accuracy or latency budget the user had set."""
+    """The work was done but missed an accuracy or latency budget the user had set.
+
+    Attributes:
+        table: What was measured, as lines to print on stdout before the error.
+    """
 
     exit_status = 3
+
+    def __init__(self, seen: str, expected: str = "", action: str = "", table: str = "") -> None:
+        self.table = table
+        super().__init__(seen, expected, action)

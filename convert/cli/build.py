@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from convert.cli.report import print_summary, teller
-from convert.recipe import load_recipe
+from convert.recipe import Budget, load_recipe
+from runtime.commandline import percent
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -16,6 +17,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument("--out", type=Path, default=Path("build/models"), metavar="DIR", help="default: build/models")
     parser.add_argument("--mirror", type=Path, metavar="DIR", help="look for downloads there first")
     parser.add_argument("--calibration", type=Path, metavar="DIR", help="calibration images instead of the recipe's")
+    parser.add_argument(
+        "--max-drop", type=percent, metavar="POINTS", help="most AP50 that int8 may lose, instead of the recipe's"
+    )
+    parser.add_argument(
+        "--min-agreement", type=percent, metavar="PERCENT", help="least agreement F1, instead of the recipe's"
+    )
     parser.add_argument("--untrained", action="store_true", help="random weights: to time a network before training it")
     parser.set_defaults(run=run)
 
@@ -26,7 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     recipe = load_recipe(arguments.recipe)
     say = teller(recipe.name)
-    done = build(recipe, arguments.out, arguments.mirror, say, arguments.calibration, arguments.untrained)
+    budget = Budget(arguments.max_drop, arguments.min_agreement)
+    done = build(recipe, arguments.out, arguments.mirror, say, arguments.calibration, arguments.untrained, budget)
     if done.skipped:
         print(f"{recipe.name}: skipped ({done.skipped}): {done.path}")
     else:

@@ -7,7 +7,8 @@ import dataclasses
 from pathlib import Path
 
 from convert.cli.report import print_summary, teller
-from runtime.commandline import count
+from convert.recipe import Budget
+from runtime.commandline import count, percent
 from runtime.errors import InputError
 from runtime.files import check_file, check_writable
 
@@ -25,23 +26,40 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
         "--resize", choices=("stretch", "letterbox"), help="how images are fitted (default: as the .cfg says)"
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="annotated images: print float and int8 accuracy")
-    parser.add_argument("--strict", action="store_true", help="refuse --data when anything is wrong with it")
+    parser.add_argument(
+        "--max-drop", type=percent, metavar="POINTS", help="with --data: most AP50 that int8 may lose; status 3 beyond"
+    )
+    parser.add_argument(
+        "--min-agreement",
+        type=percent,
+        metavar="PERCENT",
+        help="with --data: least agreement F1 with float",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse --data when anything is wrong with it, or when it shares images with --calibration",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
+    from convert.budget import require_objects
     from convert.data import open_data
     from convert.importers import load_source
     from runtime.sources.images import list_images
 
     if arguments.output.suffix != ".tflite":
         raise InputError(f"{arguments.output} does not end in .tflite", "expected -o OUT.tflite")
+    budget = _budget(arguments)
     # Everything that can be wrong is found before the long work starts.
     check_file(arguments.source, "a Darknet .cfg file")
     check_writable(arguments.output)
     list_images(arguments.calibration)
     data = open_data(arguments.data, arguments.strict) if arguments.data else None
+    if budget and data:
+        require_objects(data)
     size = (arguments.input_size, arguments.input_size) if arguments.input_size else None
     source = load_source(arguments.source, arguments.weights, arguments.labels, size)
     if arguments.resize:
@@ -49,7 +67,21 @@ def run(arguments: argparse.Namespace) -> int:
 
     from convert.conversion import convert
 
-    done = convert(source, arguments.calibration, arguments.output, data, teller(source.name))
+    done = convert(
+        *(source, arguments.calibration, arguments.output, data, teller(source.name)),
+        budget=budget,
+        strict=arguments.strict,
+    )
     print(f"{source.name}: wrote {done.path}")
     print_summary(done.card, done.bytes)
     return 0
+
+
+def _budget(arguments: argparse.Namespace) -> Budget | None:
+    budget = Budget(arguments.max_drop, arguments.min_agreement)
+    if budget == Budget():
+        return None
+    if not arguments.data:
+        flag = "--max-drop" if budget.max_drop is not None else "--min-agreement"
+        raise InputError(f"{flag} without --data", "a budget is measured on annotated images", "add --data DIR")
+    return budget

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import keras
 import numpy as np
 import pytest
 
-from convert.cards import make_card
 from convert.cli import main as convert
 from convert.conversion import METHOD
 from convert.data import read_dataset
@@ -103,9 +101,10 @@ def test_calibration_shows_the_whole_input_range(tmp_path: Path) -> None:
 
 def test_many_calibration_pictures_are_thinned_evenly(tmp_path: Path) -> None:
     for index in range(MAX_IMAGES + 10):
-        cv2.imwrite(str(tmp_path / f"{index:04d}.png"), np.full((4, 4, 3), index % 256, np.uint8))
+        cv2.imwrite(str(tmp_path / f"{index:04d}.png"), np.full((4, 4, 3), (index % 256, index // 256, 0), np.uint8))
     calibration = load_calibration(tmp_path, InputSpec("image", 4, 4))
     assert len(calibration.samples) == MAX_IMAGES
+    assert calibration.report.unused == 10
 
 
 def test_converter_that_crashes_is_an_error_line(tmp_path: Path) -> None:
@@ -115,32 +114,6 @@ def test_converter_that_crashes_is_an_error_line(tmp_path: Path) -> None:
     split = SplitModel(keras.Model(image, [x]), (OutputBinding("out", "class", 0),))
     with pytest.raises(RunError, match="TensorFlow's converter failed"):
         to_int8(split, "image", np.zeros((2, 8, 8, 3), np.float32))
-
-
-@pytest.fixture(scope="module")
-def labelled(photos: Path, tiny_cfg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made pictures labelled with what the float network itself finds: its own truth, so its AP is high."""
-    folder = tmp_path_factory.mktemp("labelled")
-    (folder / "images").mkdir()
-    (folder / "labels").mkdir()
-    (folder / "classes.txt").write_text("wren\nrobin\nfinch\n")
-    source = load_source(tiny_cfg)
-    split = split_heads(source)
-    detector = Detector(make_card(source, split.bindings), KerasExecutor(split, source.input), score=0.1)
-    for path in sorted(photos.glob("*.png")):
-        shutil.copy(path, folder / "images")
-        image = cv2.imread(str(path))
-        assert image is not None
-        height, width = image.shape[:2]
-        found = detector.detect(np.asarray(image, np.uint8))
-        lines = []
-        for class_id, (x1, y1, x2, y2) in zip(
-            found.class_ids, found.boxes / [width, height, width, height], strict=True
-        ):
-            if x2 - x1 > 0.02 and y2 - y1 > 0.02:
-                lines.append(f"{class_id} {(x1 + x2) / 2:.6f} {(y1 + y2) / 2:.6f} {x2 - x1:.6f} {y2 - y1:.6f}")
-        (folder / "labels" / f"{path.stem}.txt").write_text("\n".join(lines))
-    return folder
 
 
 def test_quantize_with_data_prints_and_records_both(

@@ -1,0 +1,97 @@
+"""The accuracy a quantisation may cost, and the gate that holds it to that."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from convert.accuracy_text import accuracy_text
+from convert.data import Dataset
+from convert.recipe import Budget
+from runtime.card import Accuracy
+from runtime.errors import BudgetError, InputError
+
+# What binary fractions add to a difference of percentages; a drop of exactly the budget is within it.
+_ROUNDING = 1e-9
+_STORED_DIGITS = 2
+
+
+def require_objects(data: Dataset) -> None:
+    """Refuses pictures that cannot show a loss, before the long work starts.
+
+    Raises:
+        InputError: Not one of them has an object.
+    """
+    if not any(len(truth.class_ids) for truth in data.truths):
+        raise InputError(
+            f"none of the {len(data.truths)} images of {data.name} has an object",
+            "a budget needs annotated images",
+            "give other images with --data",
+        )
+
+
+def check_budget(accuracy: Sequence[Accuracy], budget: Budget | None) -> None:
+    """Passes when every measured row is within the budget.
+
+    Args:
+        accuracy: What was measured, not rounded.
+        budget: What may be lost; ``None`` allows everything.
+
+    Raises:
+        BudgetError: The int8 file lost more, or agrees less with the float network.
+        InputError: The float network itself finds nothing right, so that nothing can be lost.
+    """
+    if budget is None:
+        return
+    for row in accuracy:
+        if not row.float_map50 > 0:
+            raise InputError(
+                f"the float network has AP50 0 on {row.images} images of {row.dataset}",
+                "a budget needs images it finds something right in",
+                "check --data, --labels and --resize",
+            )
+        missed = [*_drop(row, budget), *_agreement(row, budget)]
+        if missed:
+            raise BudgetError(
+                f"budget missed on {row.images} images of {row.dataset}: {' and '.join(seen for seen, *_ in missed)}",
+                f"expected {' and '.join(expected for _, expected, _ in missed)}",
+                f"nothing was written; calibrate on more images like those the device will see, "
+                f"or allow more with {' and '.join(flag for *_, flag in missed)}",
+                "\n".join(map(accuracy_text, accuracy)),
+            )
+
+
+def stored(accuracy: Sequence[Accuracy]) -> tuple[Accuracy, ...]:
+    """The rows as they are written into a card: two decimals."""
+    return tuple(_rounded(row) for row in accuracy)
+
+
+def _rounded(row: Accuracy) -> Accuracy:
+    figures: dict[str, Any] = {
+        field.name: round(value, _STORED_DIGITS)
+        for field in dataclasses.fields(row)
+        if isinstance(value := getattr(row, field.name), float)
+    }
+    return dataclasses.replace(row, **figures)
+
+
+def _drop(row: Accuracy, budget: Budget) -> list[tuple[str, str, str]]:
+    drop = row.float_map50 - row.int8_map50
+    if budget.max_drop is None or drop <= budget.max_drop + _ROUNDING:
+        return []
+    seen, limit = _apart(drop, budget.max_drop)
+    return [(f"int8 AP50 is {seen} points below float", f"at most {limit} points", "--max-drop")]
+
+
+def _agreement(row: Accuracy, budget: Budget) -> list[tuple[str, str, str]]:
+    if budget.min_agreement is None or row.agreement_f1 >= budget.min_agreement - _ROUNDING:
+        return []
+    seen, limit = _apart(row.agreement_f1, budget.min_agreement)
+    return [(f"agreement F1 is {seen} %", f"at least {limit} %", "--min-agreement")]
+
+
+def _apart(value: float, limit: float) -> tuple[str, str]:
+    """Both numbers with as many decimals as it takes to tell them apart, two at least."""
+    digits = next((d for d in range(2, 9) if round(value, d) != round(limit, d)), 9)
+    return f"{value:.{digits}f}", f"{limit:.{digits}f}"
