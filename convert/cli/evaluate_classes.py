@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from convert.data.classes import ClassPictures
     from convert.evaluate.classification import Integers, Ranking
     from runtime.classifier import Classifier
@@ -85,7 +85,7 @@ class _Answers:
     @property
     def right(self) -> npt.NDArray[np.bool_]:
         """``(n,)``: where the best class is the right one."""
-        return self.classes[:, 0] == self.truth
+        return np.equal(self.classes[:, 0], self.truth)
 
     @property
     def best(self) -> Integers:

@@ -115,7 +115,7 @@ def _print_card(card: dict[str, Any]) -> None:
     print(f"  source {source['format']}, licence {source['licence'] or 'unknown'}")
     labels = card["labels"]
     names = labels["names"][labels["background"] :]
-    print(f"  labels {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}", end="")
+    print(f"  labels {'; '.join(names[:3])}{'; ...' if len(names) > 3 else ''}", end="")
     print("; class 0 is the background" if labels["background"] else "")
     for text in card["assumptions"]:
         print(f"  assumed: {text}")

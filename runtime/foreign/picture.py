@@ -23,6 +23,7 @@ ZERO_TO_ONE: Range = ((1 / 255,), (0.0,))
 MINUS_ONE_TO_ONE: Range = ((1 / 127.5,), (-1.0,))
 PIXELS: Range = ((1.0,), (0.0,))
 _CALLED = {ZERO_TO_ONE: "0..1", MINUS_ONE_TO_ONE: "-1..1", PIXELS: "0..255"}
+_COLORS: dict[Color, str] = {"rgb": "red, green, blue", "bgr": "blue, green, red"}
 _LEAST_PIXEL = {"uint8": 0, "int8": -128}
 # A network that works on 0..1 subtracts means below 1; one that works on 0..255 divides by more than this.
 _SMALL = 2.0
@@ -64,7 +65,7 @@ def input_spec(
     )
     parts = [assumed] if assumed else []
     if not metadata.rgb:
-        parts.append({"rgb": "colours in the order red, green, blue", "bgr": "blue, green, red"}[fitting.color])
+        parts.append(f"colours in the order {_COLORS[fitting.color]}")
     return spec, tuple(parts)
 
 
@@ -84,8 +85,8 @@ def _values(tensor: TensorSpec, graph: Graph, metadata: Metadata, usual: Range) 
     if found:
         return found, ""
     if values := _range_before_arithmetic(graph):
-        return values, f"input {_CALLED[values]}, because the network begins by scaling it"
-    return usual, f"input {_CALLED[usual]}"
+        return values, f"pixels as {_CALLED[values]}, because the network begins by scaling them"
+    return usual, f"pixels as {_CALLED[usual]}"
 
 
 def stored_as_pixels(scale: float, zero_point: int, dtype: str) -> Range:

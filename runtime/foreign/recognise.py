@@ -50,7 +50,7 @@ def recognise(path: Path, engine: Engine, graph: Graph, labels_file: Path | None
     layout = _layout(seen)
     spec, assumed = input_spec(seen.input, graph, metadata, layout.fitting)
     return ModelCard(
-        name=path.stem,
+        name=path.name,
         task=layout.task,
         input=spec,
         outputs=layout.outputs,
