@@ -9,6 +9,7 @@ from pathlib import Path
 
 from convert.cli.evaluate_classes import run_classes
 from convert.cli.report import print_table
+from runtime.commandline import Notes
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -46,6 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.reference, arguments.labels, arguments.weights, detector.card, arguments.resize
         )
     predictions = predict(detector, dataset, Progress(arguments.model.name))
+    for model in (detector, reference):
+        if model:
+            Notes(model.card).tell()
     measured = average_precision(predictions, dataset, detector.labels)
     rows: list[tuple[str, float, float, float | None]] = []
     facts: dict[str, object] = {

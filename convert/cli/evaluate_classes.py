@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from runtime.commandline import Notes
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ def run_classes(arguments: argparse.Namespace, classifier: Classifier) -> int:
     if arguments.reference:
         reference = open_classifier(arguments.reference, arguments.labels, classifier.card)
     facts = _measure(arguments, pictures, classifier, reference)
+    for model in (classifier, reference):
+        if model:
+            Notes(model.card).tell()
     if arguments.json:
         print(json.dumps(facts, indent=1, ensure_ascii=False))
     else:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 from runtime.card import ModelCard
 from runtime.classifier import Classifier
-from runtime.commandline import Notes
 from runtime.detector import Detector
 from runtime.errors import InputError
 from runtime.opening import open_engine, with_labels
@@ -86,7 +85,6 @@ def _open(
 ) -> Detector | Classifier:
     if path.suffix.lower() == ".tflite":
         card, engine = open_engine(path, None, labels)
-        Notes(card).tell()
         return Detector(card, engine) if card.task == "detect" else Classifier(card, engine)
     if _is_recipe(path):
         same = _same_kind(like, "ssd")
@@ -116,7 +114,7 @@ def _trained(path: Path, weights: Path | None, like: ModelCard | None) -> Source
     Raises:
         InputError: It is not trained here, or its weights are missing.
     """
-    from convert.recipe import TrainedRecipe, load_recipe
+    from convert.recipe import TrainedRecipe, load_recipe, weights_file
 
     recipe = load_recipe(str(path))
     if not isinstance(recipe.source, TrainedRecipe):
@@ -125,10 +123,11 @@ def _trained(path: Path, weights: Path | None, like: ModelCard | None) -> Source
             "expected one whose network is trained here",
             "give its .cfg, or the model file python -m convert build makes of it",
         )
+    stored = weights or weights_file(recipe)
+
     from convert.quiet import import_keras
 
     import_keras()
-    from convert.recipe import weights_file
     from convert.train.weights import load_weights
     from convert.trained import load_trained, random_network
 
@@ -136,7 +135,7 @@ def _trained(path: Path, weights: Path | None, like: ModelCard | None) -> Source
     if not weights and (width != height or width in (0, recipe.source.network.size)):
         return load_trained(recipe)
     source = random_network(recipe, width if width == height and width else None)
-    load_weights(source.model, weights or weights_file(recipe))
+    load_weights(source.model, stored)
     return source
 
 
