@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from runtime.commandline import Parser, count, fraction, run
+from runtime.commandline import Notes, Parser, count, fraction, run
 from runtime.grammar import INPUTS, OUTPUTS
 
 _STATUS_INTERVAL_S = 1.0
@@ -24,7 +24,7 @@ def parser() -> Parser:
         description="Find objects in a camera, a video or images, and show them.",
         epilog="Without OUTPUT the live page is served on http://127.0.0.1:8080. Ctrl-C stops and completes files.",
     )
-    made.add_argument("model", type=Path, metavar="MODEL", help="a model file made by python -m convert")
+    made.add_argument("model", type=Path, metavar="MODEL", help="a .tflite detector")
     made.add_argument("input", metavar="INPUT", help=INPUTS)
     made.add_argument(
         "outputs", nargs="*", default=[], metavar="OUTPUT", help=f"http://HOST:PORT (live page), {OUTPUTS}"
@@ -45,16 +45,15 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser().parse_args(argv)
 
     from apps.outputs import DEFAULT, WebOutput, open_output
-    from runtime.cli.detect import replace_labels
     from runtime.detector import Detector
     from runtime.pipeline import Meter, Pipeline
     from runtime.sources import open_source
 
     uris = arguments.outputs or [DEFAULT]
     with contextlib.ExitStack() as stack:
-        detector = stack.enter_context(Detector.open(arguments.model, arguments.threads, arguments.score))
-        if arguments.labels:
-            replace_labels(detector, arguments.labels)
+        detector = stack.enter_context(
+            Detector.open(arguments.model, arguments.threads, arguments.score, arguments.labels)
+        )
         source = open_source(arguments.input)
         stack.callback(source.close)
         outputs = []
@@ -67,10 +66,11 @@ def main(argv: Sequence[str]) -> int:
         watched = any(isinstance(output, WebOutput) for output in outputs)
         paced = watched if arguments.paced is None else arguments.paced
         pipeline = Pipeline(source, detector, arguments.loop, paced)
-        meter, status = Meter(), _Status()
+        meter, status, notes = Meter(), _Status(), Notes(detector.card)
         with pipeline, _stopping(pipeline, arguments.seconds):
             for result in pipeline:
                 meter.add(result)
+                notes.tell()
                 figures = _figures(meter, result.dropped)
                 for output in outputs:
                     if isinstance(output, WebOutput):

@@ -24,9 +24,10 @@ from convert.recipe import Budget
 from convert.result import Result
 from convert.source import SourceModel
 from runtime.card import Accuracy, Delegation, ModelCard, Quantization
-from runtime.detector import Detector, default_threads
+from runtime.detector import Detector
 from runtime.engine import Engine
 from runtime.files import check_writable, replacing
+from runtime.opening import default_threads
 from runtime.ops import list_ops
 
 METHOD = "int8 post-training: channels equalised, heads split by kind, min-max ranges, per-channel weights"

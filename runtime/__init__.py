@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runtime.card import ModelCard
+    from runtime.classifier import Classification, Classifier
     from runtime.detections import Detections
     from runtime.detector import Detector
     from runtime.errors import BudgetError, EdgewrenError, InputError, RunError
@@ -29,6 +30,8 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 _HOMES = {
     "BudgetError": "runtime.errors",
+    "Classification": "runtime.classifier",
+    "Classifier": "runtime.classifier",
     "Detections": "runtime.detections",
     "Detector": "runtime.detector",
     "EdgewrenError": "runtime.errors",
@@ -42,6 +45,8 @@ _HOMES = {
 
 __all__ = [
     "BudgetError",
+    "Classification",
+    "Classifier",
     "Detections",
     "Detector",
     "EdgewrenError",

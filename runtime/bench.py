@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import board
+from runtime.classifier import Classifier
 from runtime.detector import Detector
 from runtime.frame import Frame
+from runtime.opening import open_engine
 
 _WARM_UP = 10
 _SIZE = (432, 768)
@@ -56,15 +58,17 @@ def _rows(models: Sequence[Path], threads: int, runs: int, frame: Frame) -> list
     # OpenCV must not use more cores than the interpreter may, or the comparison between thread counts is wrong.
     cv2.setNumThreads(threads)
     with contextlib.ExitStack() as stack:
-        detectors = [stack.enter_context(Detector.open(model, threads)) for model in models]
-        timings = [_Timings(detector, runs) for detector in detectors]
+        opened: list[Detector | Classifier] = [_open(model, threads) for model in models]
+        for model in opened:
+            stack.callback(model.close)
+        timings = [_Timings(model, runs) for model in opened]
         for timing in timings:
             for _ in range(_WARM_UP):
-                timing.detector.detect(frame)
+                timing.work(frame)
         for run in range(runs):
             for timing in timings:
                 timing.take(run, frame)
-        providers = [getattr(detector.executor, "provider", "") for detector in detectors]
+        providers = [getattr(model.executor, "provider", "") for model in opened]
     after = board.throttled()
     common = {
         "peak_rss_mb": round(board.peak_rss_mb(), 1),
@@ -72,25 +76,31 @@ def _rows(models: Sequence[Path], threads: int, runs: int, frame: Frame) -> list
         "machine": board.cpu_name(),
     }
     return [
-        {"model": str(model), "threads": threads, "runs": runs, **timing.figures(), "provider": provider, **common}
-        for model, timing, provider in zip(models, timings, providers, strict=True)
+        {"model": str(path), "threads": threads, "runs": runs, **timing.figures(), "provider": provider, **common}
+        for path, timing, provider in zip(models, timings, providers, strict=True)
     ]
 
 
-class _Timings:
-    """Times of one detector."""
+def _open(model: Path, threads: int) -> Detector | Classifier:
+    card, engine = open_engine(model, threads)
+    return Detector(card, engine) if card.task == "detect" else Classifier(card, engine)
 
-    def __init__(self, detector: Detector, runs: int) -> None:
-        self.detector = detector
+
+class _Timings:
+    """Times of one detector or classifier."""
+
+    def __init__(self, model: Detector | Classifier, runs: int) -> None:
+        self._executor = model.executor
+        self.work = model.detect if isinstance(model, Detector) else model.classify
         self._invoke, self._total, self._stages = np.empty(runs), np.empty(runs), np.empty((runs, 3))
         self._found = 0
 
     def take(self, run: int, frame: Frame) -> None:
         """A bare invoke, then a whole detection."""
         start = time.perf_counter()
-        self.detector.executor.invoke()
+        self._executor.invoke()
         middle = time.perf_counter()
-        found = self.detector.detect(frame)
+        found = self.work(frame)
         end = time.perf_counter()
         self._invoke[run], self._total[run], self._stages[run] = middle - start, end - middle, found.ms
         self._found = len(found)

@@ -18,7 +18,7 @@ SCHEMA_VERSION = 1
 CARD_FILE = "card.json"
 
 Color = Literal["rgb", "bgr"]
-Kind = Literal["box", "objectness", "class"]
+Kind = Literal["box", "objectness", "class", "score", "count", "prediction"]
 
 
 @dataclass(frozen=True)
@@ -29,20 +29,25 @@ class InputSpec:
         name: Name of the input tensor.
         width, height: Size of the tensor in pixels.
         color: Channel order the network was trained on.
-        resize: ``stretch`` fills the tensor and changes the aspect ratio; ``letterbox`` keeps it, centred.
+        resize: ``stretch`` fills the tensor and changes the aspect ratio; ``letterbox`` keeps it and adds borders;
+            ``crop`` keeps it and cuts the picture's middle out.
         scale, offset: ``real = pixel * scale + offset`` with pixel in 0..255; one value, or one per channel in the
             order of ``color``.
         pad_value: Pixel value (0..255) of letterbox borders.
+        position: Where ``letterbox`` puts the picture; with ``top-left`` all borders are right and below.
+        crop: How much of the picture ``crop`` keeps along the side that limits it, above 0 up to 1.
     """
 
     name: str
     width: int
     height: int
     color: Color = "rgb"
-    resize: Literal["stretch", "letterbox"] = "stretch"
+    resize: Literal["stretch", "letterbox", "crop"] = "stretch"
     scale: tuple[float, ...] = (1 / 255,)
     offset: tuple[float, ...] = (0.0,)
     pad_value: int = 114
+    position: Literal["centre", "top-left"] = "centre"
+    crop: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,14 @@ class OutputBinding:
 
     Attributes:
         name: Name of the output tensor.
-        kind: ``box``, ``objectness`` or ``class``.
-        head: Index into the decoder's heads.
+        kind: ``box``, ``objectness``, ``class``; ``score`` and ``count`` of files that suppress inside the graph;
+            ``prediction`` for boxes and scores in one tensor.
+        head: Index into the decoder's heads; 0 where there are none.
     """
 
     name: str
     kind: Kind
-    head: int
+    head: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,17 +87,22 @@ class DecoderSpec:
 
     Attributes:
         name: ``yolo``: YOLOv3 boxes, sigmoid of each class times sigmoid of an objectness; ``ssd``: offsets from
-            anchors, and a score per class without objectness.
-        heads: One entry per scale.
+            anchors, and a score per class without objectness. Of files from elsewhere, which decode inside the graph:
+            ``postprocess`` (TFLite_Detection_PostProcess), ``yolov8`` (box and class scores of each candidate),
+            ``yolov5`` (the same with an objectness). ``classes``: one score per class of the whole picture.
+        heads: One entry per scale, for ``yolo`` and ``ssd``.
         variances: ``ssd`` only: what box offsets are multiplied by, for the centre and for the logarithm of the size.
-        activation: ``ssd`` only: ``sigmoid`` for classes that are independent, ``softmax`` for classes that exclude
-            each other and of which the first is the background.
+        activation: For ``ssd`` and ``classes``, what makes scores of the stored numbers: ``sigmoid`` for classes that
+            are independent, ``softmax`` for classes that exclude each other (with ``ssd`` the first of them is the
+            background), ``none`` where they are scores already (``classes`` only).
+        units: ``yolov5`` and ``yolov8``: whether boxes are in pixels of the input or in fractions of its sides.
     """
 
     name: str
-    heads: tuple[HeadSpec, ...]
+    heads: tuple[HeadSpec, ...] = ()
     variances: tuple[float, float] = (0.1, 0.2)
-    activation: Literal["sigmoid", "softmax"] = "sigmoid"
+    activation: Literal["sigmoid", "softmax", "none"] = "sigmoid"
+    units: Literal["pixels", "fractions"] = "pixels"
 
 
 @dataclass(frozen=True)
@@ -134,7 +145,7 @@ class Source:
     """Where the weights came from and under which licence.
 
     Attributes:
-        format: ``darknet``, or ``trained`` by this project.
+        format: ``darknet``, ``trained`` by this project, or ``tflite`` for a file from elsewhere without a card.
         files: What the network was read from.
         licence: Of the weights.
         homepage: Where their authors present them.
@@ -207,10 +218,13 @@ class Network:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """All of it. See the module docstring and ``docs/model-file.md``."""
+    """All of it. See the module docstring and ``docs/model-file.md``.
+
+    ``assumptions`` is empty but for files from elsewhere: what was taken for granted because the file does not say.
+    """
 
     name: str
-    task: Literal["detect"]
+    task: Literal["detect", "classify"]
     input: InputSpec
     outputs: tuple[OutputBinding, ...]
     decoder: DecoderSpec
@@ -225,6 +239,7 @@ class ModelCard:
     network: Network | None = None
     build: str = ""
     tools: dict[str, str] = field(default_factory=dict)
+    assumptions: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -262,31 +277,61 @@ class ModelCard:
 _REBUILD = "rebuild the model with python -m convert"
 
 
+# Decoders of raw heads; all others read tensors that are decoded inside the graph, and have no heads.
+_CLASSIFIER = "classes"
+_WITHOUT_HEADS = ("postprocess", "yolov5", "yolov8", _CLASSIFIER)
+
+_Test = tuple[bool, str, str]
+
+
 def _check(card: ModelCard, file: str) -> None:
     """Refuses values that have the right type but cannot be obeyed."""
-    spec, decoder, heads, labels = card.input, card.decoder, card.decoder.heads, card.labels
-    softmax = decoder.activation == "softmax"
-    tests: list[tuple[bool, str, str]] = [
+    for good, seen, expected in (*_input_tests(card.input), *_decoder_tests(card), *_output_tests(card)):
+        if not good:
+            raise InputError(f"{file}: {seen}", f"expected {expected}", _REBUILD)
+
+
+def _input_tests(spec: InputSpec) -> list[_Test]:
+    return [
         (0 < spec.width <= 8192 and 0 < spec.height <= 8192, f"input size {spec.width}x{spec.height}", "1..8192"),
         (len(spec.scale) in (1, 3) and len(spec.offset) in (1, 3), "input.scale or input.offset", "1 or 3 numbers"),
         (all(s != 0 for s in spec.scale), "input.scale is 0", "a non-zero number"),
         (0 <= spec.pad_value <= 255, f"input.pad_value {spec.pad_value}", "0..255"),
+        (0 < spec.crop <= 1, f"input.crop {spec.crop}", "above 0, up to 1"),
+    ]
+
+
+def _decoder_tests(card: ModelCard) -> list[_Test]:
+    decoder, labels = card.decoder, card.labels
+    activation, softmax = decoder.activation, decoder.activation == "softmax"
+    raw, classifier = decoder.name not in _WITHOUT_HEADS, decoder.name == _CLASSIFIER
+    return [
         (bool(labels.names), "labels.names is empty", "one name per class"),
         (len(labels.names) > labels.background, "labels.names holds the background alone", "a class beside it"),
-        (bool(heads), "decoder.heads is empty", "one entry per scale"),
-        (all(h.stride > 0 and h.anchors for h in heads), "a head without stride or anchors", "both"),
+        ((card.task == "classify") == classifier, f"task {card.task} with decoder {decoder.name}", "one fitting task"),
+        (bool(decoder.heads) == raw, _heads_seen(decoder), "one entry per scale of raw heads"),
+        (all(h.stride > 0 and h.anchors for h in decoder.heads), "a head without stride or anchors", "both"),
         (all(0 < v <= 100 for v in decoder.variances), f"decoder.variances {decoder.variances}", "above 0, up to 100"),
         (not softmax or decoder.name != "yolo", "decoder.activation softmax with decoder yolo", "sigmoid"),
+        (activation != "none" or classifier, f"decoder.activation none with decoder {decoder.name}", "sigmoid"),
         (
-            labels.background == softmax,
-            f"labels.background {str(labels.background).lower()} with decoder.activation {decoder.activation}",
+            labels.background == softmax or not raw,
+            f"labels.background {str(labels.background).lower()} with decoder.activation {activation}",
             "true with softmax, false with sigmoid",
         ),
-        (all(0 <= o.head < len(heads) for o in card.outputs), "an output of an unknown head", "a head index"),
-        (len({o.name for o in card.outputs}) == len(card.outputs), "two outputs of one name", "unique names"),
-        (0 <= card.thresholds.score <= 1 and 0 <= card.thresholds.iou <= 1, "a threshold", "a number in 0..1"),
-        (0 < card.thresholds.max_detections <= 10_000, "thresholds.max_detections", "1..10000"),
+        (raw or classifier or not labels.background, f"labels.background with decoder {decoder.name}", "false"),
     ]
-    for good, seen, expected in tests:
-        if not good:
-            raise InputError(f"{file}: {seen}", f"expected {expected}", _REBUILD)
+
+
+def _heads_seen(decoder: DecoderSpec) -> str:
+    return f"decoder.heads of decoder {decoder.name}" if decoder.heads else "decoder.heads is empty"
+
+
+def _output_tests(card: ModelCard) -> list[_Test]:
+    thresholds, last = card.thresholds, max(1, len(card.decoder.heads))
+    return [
+        (all(0 <= o.head < last for o in card.outputs), "an output of an unknown head", "a head index"),
+        (len({o.name for o in card.outputs}) == len(card.outputs), "two outputs of one name", "unique names"),
+        (0 <= thresholds.score <= 1 and 0 <= thresholds.iou <= 1, "a threshold", "a number in 0..1"),
+        (0 < thresholds.max_detections <= 10_000, "thresholds.max_detections", "1..10000"),
+    ]

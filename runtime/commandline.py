@@ -6,9 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from runtime.errors import BudgetError, EdgewrenError, InputError
+
+if TYPE_CHECKING:
+    from runtime.card import ModelCard
 
 _INTERRUPTED = 130
 
@@ -86,6 +89,23 @@ def _install_line(error: ImportError) -> str:
             return f"sudo apt install {package}"
     extra = "convert" if (error.name or "").partition(".")[0] in _WORKSTATION_MODULES else "device"
     return f"pip install 'edgewren[{extra}]'"
+
+
+class Notes:
+    """What had to be assumed about a file from elsewhere, said once on stderr.
+
+    It is said with the first result, so that an error before that stays a single line.
+    """
+
+    def __init__(self, card: ModelCard) -> None:
+        self._text = f"note: {card.name} does not say, assumed: {'; '.join(card.assumptions)}"
+        self._told = not card.assumptions
+
+    def tell(self) -> None:
+        """Prints it, the first time."""
+        if not self._told:
+            print(self._text, file=sys.stderr, flush=True)
+            self._told = True
 
 
 def count(text: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from types import TracebackType
@@ -13,11 +12,11 @@ import numpy.typing as npt
 from runtime.card import ModelCard
 from runtime.decode import make_decoder
 from runtime.detections import Detections, StageMs
-from runtime.engine import Engine, Executor
+from runtime.engine import Executor
 from runtime.errors import InputError, RunError
 from runtime.frame import Frame
-from runtime.modelfile import require_card
 from runtime.nms import class_wise_nms
+from runtime.opening import check_task, open_engine
 from runtime.preprocess import Preprocessor
 
 
@@ -41,6 +40,7 @@ class Detector:
     """
 
     def __init__(self, card: ModelCard, executor: Executor, score: float | None = None) -> None:
+        check_task(card, "detect")
         if len(executor.inputs) != 1:
             raise InputError(f"{card.name} has {len(executor.inputs)} inputs", "expected one picture")
         self.card = card
@@ -55,20 +55,22 @@ class Detector:
         self._decoder = make_decoder(card, executor)
 
     @classmethod
-    def open(cls, path: str | Path, threads: int | None = None, score: float | None = None) -> Detector:
-        """Loads a model file made by ``python -m convert``.
+    def open(
+        cls, path: str | Path, threads: int | None = None, score: float | None = None, labels: Path | None = None
+    ) -> Detector:
+        """Loads a model file made by ``python -m convert``, or one from elsewhere that can be recognised.
 
         Args:
             path: The ``.tflite`` file.
             threads: Interpreter threads; by default one per core, at most 4.
             score: Lowest score reported; by default the card's.
+            labels: Class names, one per line, instead of the file's.
 
         Raises:
-            InputError: The file is missing, damaged, has no card, or the card and its tensors disagree.
+            InputError: The file is missing, damaged, of an unknown layout or no detector; the card and its tensors
+                disagree; the label file does not fit.
         """
-        path = Path(path)
-        card = require_card(path)
-        return cls(card, Engine(path, default_threads() if threads is None else threads), score)
+        return cls(*open_engine(Path(path), threads, labels), score)
 
     @property
     def executor(self) -> Executor:
@@ -121,8 +123,3 @@ class Detector:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def default_threads() -> int:
-    """One per core, at most 4: more hurts on every board with four cores or fewer, and helps little beyond."""
-    return max(1, min(4, os.cpu_count() or 1))

@@ -59,14 +59,28 @@ def place(spec: InputSpec, width: int, height: int) -> Placement:
     """Where an image of ``width x height`` pixels goes in the tensor of ``spec``."""
     if spec.resize == "stretch":
         return Placement((spec.width / width, spec.height / height), (0.0, 0.0), width, height)
+    if spec.resize == "crop":
+        left, top, cut_width, cut_height = _crop_window(spec, width, height)
+        scale = spec.width / cut_width, spec.height / cut_height
+        return Placement(scale, (-left * scale[0], -top * scale[1]), width, height)
     inner_width, inner_height = _letterbox_size(spec, width, height)
     offset = ((spec.width - inner_width) // 2, (spec.height - inner_height) // 2)
+    if spec.position == "top-left":
+        offset = (0, 0)
     return Placement((inner_width / width, inner_height / height), offset, width, height)
 
 
 def _letterbox_size(spec: InputSpec, width: int, height: int) -> tuple[int, int]:
     ratio = min(spec.width / width, spec.height / height)
     return max(1, min(spec.width, round(width * ratio))), max(1, min(spec.height, round(height * ratio)))
+
+
+def _crop_window(spec: InputSpec, width: int, height: int) -> tuple[int, int, int, int]:
+    """The middle of a picture with the tensor's aspect ratio: left, top, width and height in its pixels."""
+    ratio = spec.crop * min(width / spec.width, height / spec.height)
+    cut_width, cut_height = (max(1, round(side * ratio)) for side in (spec.width, spec.height))
+    cut_width, cut_height = min(width, cut_width), min(height, cut_height)
+    return (width - cut_width) // 2, (height - cut_height) // 2, cut_width, cut_height
 
 
 class Preprocessor:
@@ -100,6 +114,7 @@ class Preprocessor:
         self._last_size = (0, 0)
         self._placement = place(spec, spec.width, spec.height)
         self._inner = self._resized
+        self._window: tuple[slice, slice] | None = None
 
     def write(self, frame: Frame, view: npt.NDArray[Any]) -> Placement:
         """Resizes, reorders, normalises and quantises a picture into ``view``.
@@ -113,7 +128,8 @@ class Preprocessor:
         """
         if (frame.width, frame.height) != self._last_size:
             self._set_size(frame.width, frame.height)
-        cv2.resize(frame.pixels, self._inner.shape[1::-1], dst=self._inner, interpolation=cv2.INTER_LINEAR)
+        pixels = frame.pixels if self._window is None else frame.pixels[self._window]
+        cv2.resize(pixels, self._inner.shape[1::-1], dst=self._inner, interpolation=cv2.INTER_LINEAR)
         swap = frame.color != self.spec.color
         target = view[0]
         if self._flip_sign or self._keep:
@@ -141,6 +157,9 @@ class Preprocessor:
             left, top = map(int, self._placement.offset)
             self._resized.fill(self.spec.pad_value)
             self._inner = self._resized[top : top + inner_height, left : left + inner_width]
+        elif self.spec.resize == "crop":
+            left, top, cut_width, cut_height = _crop_window(self.spec, width, height)
+            self._window = slice(top, top + cut_height), slice(left, left + cut_width)
 
 
 def pixel_table(spec: InputSpec, tensor: TensorSpec) -> npt.NDArray[Any]:
@@ -157,9 +176,11 @@ def pixel_table(spec: InputSpec, tensor: TensorSpec) -> npt.NDArray[Any]:
     real = np.broadcast_to(real, (256, 3))[None]
     if tensor.dtype.kind == "f":
         return np.ascontiguousarray(real.astype(tensor.dtype))
-    if tensor.dtype not in (np.int8, np.uint8, np.int16) or not tensor.quantized:
+    # A uint8 tensor without a scale takes the numbers themselves: the network converts them.
+    plain = tensor.dtype == np.uint8 and not tensor.quantized
+    if tensor.dtype not in (np.int8, np.uint8, np.int16) or not (tensor.quantized or plain):
         raise InputError(f"input tensor '{tensor.name}' is {tensor.dtype}", "expected int8, uint8, int16 or float")
-    scaled = real / tensor.scale
+    scaled = real / (tensor.scale or 1.0)
     rounded = np.trunc(scaled + np.copysign(0.5, scaled)) + tensor.zero_point
     limits = np.iinfo(tensor.dtype)
     return np.ascontiguousarray(np.clip(rounded, limits.min, limits.max).astype(tensor.dtype))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from apps.live import main as live
@@ -17,6 +18,7 @@ from runtime.cli import main as runtime
 from runtime.commandline import run
 from tests.conftest import picture, run_module
 from tests.convert.annotated import Photo, write_picture, write_voc
+from tests.foreign_nets import ForeignNet
 from tests.nets import tiny_detector
 
 PROGRAMS: dict[str, Callable[[Sequence[str]], int]] = {"runtime": runtime, "convert": convert, "apps.live": live}
@@ -48,6 +50,21 @@ CASES: list[tuple[str, str, str]] = [
     ("runtime", "detect {m} {d}/photo.png --output {d}/photo.png/x", "cannot be made"),
     ("runtime", "detect {m} {d}/photo.png --labels {d}/missing.txt", "missing.txt: no such file"),
     ("runtime", "detect {m} {d}/photo.png --labels {d}/two.txt", "two.txt has 2 names; the model has 3 classes"),
+    ("runtime", "detect {d}/strange.tflite {d}/photo.png", "outputs 'strange' float32 (1, 7, 7); expected TFLite_Det"),
+    ("runtime", "detect {d}/birds.tflite {d}/photo.png", "is a classifier; expected a detector; use it with python -m"),
+    ("runtime", "classify", "required: MODEL, INPUT"),
+    (
+        "runtime",
+        "classify {m} {d}/photo.png",
+        "is a detector; expected a classifier; use it with python -m runti",
+    ),
+    ("runtime", "classify {d}/birds.tflite {d}/missing.png", "missing.png: no such file"),
+    ("runtime", "classify {d}/birds.tflite {d}/text.png", "text.png is not a complete image"),
+    ("runtime", "classify {d}/birds.tflite {d}/photo.png --top 0", "0 is not a whole number of at least 1"),
+    ("runtime", "classify {d}/birds.tflite {d}/photo.png --labels {d}/missing.txt", "missing.txt: no such file"),
+    ("runtime", "classify {d}/birds.tflite {d}/photo.png --labels {d}/two.txt", "two.txt has 2 names; the model has 5"),
+    ("runtime", "classify {d}/strange.tflite {d}/photo.png", "is no layout this version knows"),
+    ("runtime", "classify {d}/missing.tflite {d}/photo.png", "missing.tflite: no such file"),
     ("runtime", "info {d}/text.tflite", "is not a TensorFlow Lite file"),
     ("runtime", "info {d}/cut.tflite", "cut.tflite"),
     ("runtime", "bench {d}/missing.tflite", "no such file"),
@@ -55,6 +72,7 @@ CASES: list[tuple[str, str, str]] = [
     ("runtime", "bench {m} --runs 0", "0 is not a whole number"),
     ("apps.live", "", "required: MODEL, INPUT"),
     ("apps.live", "{d}/missing.tflite {d}/photo.png", "no such file"),
+    ("apps.live", "{d}/birds.tflite {d}/photo.png", "is a classifier; expected a detector"),
     ("apps.live", "{m} {d}/missing.mp4", "missing.mp4: no such file"),
     ("apps.live", "{m} {d}/text.mp4 {d}/out.mp4", "text.mp4 is not a video"),
     ("apps.live", "{m} {d}/photo.png display://0", "display://0 is not an output"),
@@ -103,6 +121,16 @@ CASES: list[tuple[str, str, str]] = [
     ("convert", "evaluate {m} --data {d}/voc-bad", "has 1 images and none can be used: 1 problem (1 malformed), first"),
     ("convert", "evaluate {m} --data {d}/coco-bad", "annotations.json:1: malformed"),
     ("convert", "quantize {d}/net.cfg -o {d}/o.tflite --calibration {d}/photos --data {d}/voc --strict", "b.xml:4"),
+    ("convert", "evaluate nothing --data {d}/set", "no recipe 'nothing'"),
+    ("convert", "evaluate yolo-fastest-1.1 --data {d}/set", "is darknet; expected one whose network is trained here"),
+    (
+        "convert",
+        "evaluate {d}/birds.tflite --data {d}/photos",
+        "a.png; expected one folder per class, or",
+    ),
+    ("convert", "evaluate {d}/birds.tflite --data {d}/void", "void holds no images"),
+    ("convert", "evaluate {d}/birds.tflite --data {d}/missing", "missing: no such folder"),
+    ("convert", "evaluate {d}/strange.tflite --data {d}/set", "is no layout this version knows"),
     ("convert", "evaluate {d}/text.tflite --data {d}/set", "is not a TensorFlow Lite file"),
     ("convert", "evaluate {m} --data {d}/set --reference {d}/short.cfg", "too short for this network"),
 ]
@@ -134,6 +162,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     png = (folder / "photo.png").read_bytes()
     for name in ("half.png", "bad-photos/a.png"):
         (folder / name).write_bytes(png[: len(png) // 2])
+    for name, shape in (("strange", (1, 7, 7)), ("birds", (1, 5))):
+        net = ForeignNet((32, 32))
+        net.output(name, np.zeros(shape, np.float32))
+        net.write(folder / f"{name}.tflite")
     tiny_detector().write(folder, "net")
     tiny_detector().write(folder, "short")
     weights = folder / "short.weights"

@@ -1,9 +1,8 @@
-"""``python -m convert evaluate``: average precision, and how a network compares with a float reference."""
+"""``python -m convert evaluate``: accuracy on annotated images, and how a network compares with a reference."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -17,26 +16,30 @@ from convert.cli.detection_report import (
     print_scores,
     score_facts,
 )
-from runtime.commandline import fraction
+from convert.cli.evaluate_classes import run_classes
+from runtime.commandline import Notes, fraction
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
     from convert.data import Dataset
     from convert.evaluate.measure import Comparison, Measured
-    from runtime.card import ModelCard
     from runtime.detector import Detector
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Adds the command."""
     parser = commands.add_parser("evaluate", help="measure accuracy, or how far two networks agree")
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a model file, or a float network (.cfg)")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a .tflite, a float network (.cfg), or a recipe")
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="images, annotated or, with --reference, plain"
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="images: annotated, one folder per class or, with --reference, plain",
     )
     parser.add_argument("--strict", action="store_true", help="refuse --data when anything is wrong with it")
-    parser.add_argument("--weights", type=Path, metavar="F", help="weights of the .cfg (default: beside it)")
-    parser.add_argument("--labels", type=Path, metavar="F", help="class names of the .cfg (default: beside it)")
+    parser.add_argument("--weights", type=Path, metavar="F", help="weights of the network (default: beside it)")
+    parser.add_argument("--labels", type=Path, metavar="F", help="class names, one per line (default: the model's)")
     parser.add_argument("--reference", type=Path, metavar="FLOAT", help="a float network or model to compare with")
     parser.add_argument("--resize", choices=("stretch", "letterbox"), help="how images are fitted to a .cfg")
     parser.add_argument(
@@ -50,14 +53,24 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
     from convert.data import uncounted
+    from convert.evaluate.models import open_detector, open_model
+    from runtime.classifier import Classifier
 
+    given = arguments.labels, arguments.weights
+    detector = open_model(arguments.model, *given, resize=arguments.resize)
+    if isinstance(detector, Classifier):
+        return run_classes(arguments, detector)
     dataset = _read_data(arguments)
-    detector = _open(arguments.model, arguments)
     if text := uncounted(dataset, detector.labels):
         print(text, file=sys.stderr)
-    reference = _open(arguments.reference, arguments, detector.card) if arguments.reference else None
+    reference = None
+    if arguments.reference:
+        reference = open_detector(arguments.reference, *given, detector.card, arguments.resize)
     measured = _measure(detector, arguments.model, dataset, arguments)
     expected = _measure(reference, arguments.reference, dataset, arguments) if reference else None
+    for model in (detector, reference):
+        if model:
+            Notes(model.card).tell()
     _report(arguments, dataset, measured, expected)
     return 0
 
@@ -142,33 +155,3 @@ def overlap(text: str) -> float:
     if not value:
         raise argparse.ArgumentTypeError("0 is not an overlap above 0")
     return value
-
-
-def _open(path: Path, arguments: argparse.Namespace, like: ModelCard | None = None) -> Detector:
-    """A detector over a model file, or over a float network through the same steps.
-
-    Args:
-        path: The file.
-        arguments: The command line.
-        like: A card whose input and thresholds a float network takes over, so that only the numbers' width differs.
-    """
-    from runtime.detector import Detector
-
-    if path.suffix.lower() == ".tflite":
-        return Detector.open(path)
-    from convert.importers import load_source
-
-    size = (like.input.width, like.input.height) if like else None
-    source = load_source(path, arguments.weights, arguments.labels, size)
-
-    from convert.cards import make_card
-    from convert.evaluate.keras_executor import KerasExecutor
-    from convert.quantize.heads import split_heads
-
-    split = split_heads(source)
-    card = make_card(source, split.bindings)
-    if like:
-        card = dataclasses.replace(card, input=like.input, thresholds=like.thresholds)
-    elif arguments.resize:
-        card = dataclasses.replace(card, input=dataclasses.replace(card.input, resize=arguments.resize))
-    return Detector(card, KerasExecutor(split, card.input))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from convert.data.names import match_names
 from runtime.errors import InputError
 
 
@@ -98,12 +99,11 @@ class Dataset:
                     "add classes.txt to the folder",
                 )
             return np.arange(len(labels), dtype=np.int32)
-        positions = {label: index for index, label in enumerate(labels)}
-        mapped = np.array([positions.get(name, -1) for name in self.names], np.int32)
+        mapped = match_names(self.names, labels)
         if (mapped < 0).all():
             raise InputError(
                 f"{self.name} has classes {', '.join(self.names[:5])}",
                 f"the model knows {', '.join(labels[:5])}",
-                "evaluate on data with the model's classes",
+                "evaluate on data with the model's classes, or name them with --labels",
             )
         return mapped

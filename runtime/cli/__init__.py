@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runtime.cli import bench, detect, doctor, info
+from runtime.cli import bench, classify, detect, doctor, info
 from runtime.commandline import run_command
 
 
 def main(argv: Sequence[str]) -> int:
     """Parses the command line and runs one command."""
-    commands = (detect, info, bench, doctor)
+    commands = (detect, classify, info, bench, doctor)
     return run_command(argv, "python -m runtime", "Run Edgewren model files on this machine.", commands)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 from pathlib import Path
 
-from runtime.card import Labels
-from runtime.commandline import count, fraction
+from runtime.commandline import Notes, count, fraction
 from runtime.detections import Detections
-from runtime.errors import InputError
-from runtime.files import read_names
 from runtime.frame import Frame
 from runtime.grammar import INPUTS, OUTPUTS
 
@@ -19,7 +15,7 @@ from runtime.grammar import INPUTS, OUTPUTS
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Adds the command."""
     parser = commands.add_parser("detect", help="find objects in images, videos or a camera")
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a model file made by python -m convert")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a .tflite detector")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help=INPUTS)
     parser.add_argument("--score", type=fraction, help="lowest score to report, 0..1 (default: the model's)")
     parser.add_argument("--threads", type=count, help="interpreter threads (default: one per core, at most 4)")
@@ -36,9 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     from runtime.sources import frames, open_source
 
     with contextlib.ExitStack() as stack:
-        detector = stack.enter_context(Detector.open(arguments.model, arguments.threads, arguments.score))
-        if arguments.labels:
-            replace_labels(detector, arguments.labels)
+        detector = stack.enter_context(
+            Detector.open(arguments.model, arguments.threads, arguments.score, arguments.labels)
+        )
         sources = [open_source(uri) for uri in arguments.inputs]
         for source in sources:
             stack.callback(source.close)
@@ -46,26 +42,16 @@ def run(arguments: argparse.Namespace) -> int:
         sinks = [open_sink(uri, detector.labels, sources[0]) for uri in outputs]
         for sink in sinks:
             stack.callback(sink.close)
+        notes = Notes(detector.card)
         for source in sources:
             for frame in frames(source):
                 found = detector.detect(frame)
+                notes.tell()
                 for sink in sinks:
                     sink.write(frame, found)
                 if not arguments.json:
                     _print(frame, found, detector.labels)
     return 0
-
-
-def replace_labels(detector, path: Path) -> None:  # type: ignore[no-untyped-def]
-    """Uses the names of a file instead of the card's.
-
-    Raises:
-        InputError: Another number of names.
-    """
-    names = read_names(path)
-    if len(names) != len(detector.labels):
-        raise InputError(f"{path} has {len(names)} names", f"the model has {len(detector.labels)} classes")
-    detector.card = dataclasses.replace(detector.card, labels=Labels(names, detector.card.labels.background))
 
 
 def _print(frame: Frame, found: Detections, labels: tuple[str, ...]) -> None:

@@ -9,6 +9,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from runtime.errors import InputError
+
 
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Adds the command."""
@@ -35,12 +37,21 @@ def describe(path: Path) -> dict[str, Any]:
         InputError: Not a model file, or a damaged one.
     """
     from runtime.engine import Engine, TensorSpec
+    from runtime.foreign.graph import read_graph
+    from runtime.foreign.recognise import recognise
     from runtime.modelfile import read_card
     from runtime.ops import list_ops
 
     card = read_card(path)
+    graph = None if card else read_graph(path)
     engine = Engine(path)
     ops = list_ops(engine)
+    unknown = ""
+    if graph is not None:
+        try:
+            card = recognise(path, engine, graph)
+        except InputError as error:
+            unknown = error.seen
 
     def tensor(spec: TensorSpec) -> dict[str, Any]:
         return {
@@ -63,6 +74,7 @@ def describe(path: Path) -> dict[str, Any]:
         "total": len(ops.ops),
         "partitions": ops.partitions,
         "card": card.to_dict() if card else None,
+        **({"unknown": unknown} if unknown else {}),
     }
 
 
@@ -82,15 +94,31 @@ def _print(facts: dict[str, Any]) -> None:
     if facts["card"]:
         _print_card(facts["card"])
     else:
-        print("no card: this file was not made by python -m convert")
+        print(f"not usable for detect and classify: {facts['unknown']}")
+
+
+def _range(spec: dict[str, Any]) -> tuple[float, float]:
+    """Smallest and largest real value of the input."""
+    ends = [pixel * s + o for pixel in (0, 255) for s in spec["scale"] for o in spec["offset"]]
+    return min(ends), max(ends)
 
 
 def _print_card(card: dict[str, Any]) -> None:
     spec, source = card["input"], card["source"]
     classes, decoder = len(card["labels"]["names"]), card["decoder"]["name"]
-    print(f"card: {card['name']}, {card['task']}, {classes} classes, decoder {decoder}")
-    print(f"  input {spec['width']}x{spec['height']} {spec['color']}, {spec['resize']}")
+    made_up = source["format"] == "tflite"
+    print(f"{'no card; recognised as' if made_up else 'card:'} {card['name']}, ", end="")
+    print(f"{card['task']}, {classes} classes, decoder {decoder}")
+    low, high = _range(spec)
+    resize = f"{spec['resize']} {spec['crop']:g}" if spec["resize"] == "crop" else spec["resize"]
+    print(f"  input {spec['width']}x{spec['height']} {spec['color']}, {resize}, real numbers {low:.3g}..{high:.3g}")
     print(f"  source {source['format']}, licence {source['licence'] or 'unknown'}")
+    labels = card["labels"]
+    names = labels["names"][labels["background"] :]
+    print(f"  labels {'; '.join(names[:3])}{'; ...' if len(names) > 3 else ''}", end="")
+    print("; class 0 is the background" if labels["background"] else "")
+    for text in card["assumptions"]:
+        print(f"  assumed: {text}")
     if card["quantization"]:
         made = card["quantization"]
         print(f"  {made['method']}; calibrated on {made['calibration_images']} images of {made['calibration']}")

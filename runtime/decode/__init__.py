@@ -1,4 +1,4 @@
-"""Raw head tensors to boxes: one module per decoder name of the card."""
+"""Output tensors to boxes: one module per decoder name of the card. ``classes`` gives classes instead."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Protocol
 
 from runtime.card import ModelCard
 from runtime.decode.candidates import Candidates
+from runtime.decode.postprocess import PostprocessDecoder
 from runtime.decode.ssd import SsdDecoder
 from runtime.decode.yolo import YoloDecoder
+from runtime.decode.yolov5 import Yolov5Decoder
+from runtime.decode.yolov8 import Yolov8Decoder
 from runtime.engine import Executor
 from runtime.errors import InputError
 
@@ -20,7 +23,13 @@ class Decoder(Protocol):
         """Candidates with a score of at least ``score``, in no particular order, before suppression."""
 
 
-_DECODERS: dict[str, Callable[[ModelCard, Executor], Decoder]] = {"ssd": SsdDecoder, "yolo": YoloDecoder}
+_DECODERS: dict[str, Callable[[ModelCard, Executor], Decoder]] = {
+    "postprocess": PostprocessDecoder,
+    "ssd": SsdDecoder,
+    "yolo": YoloDecoder,
+    "yolov5": Yolov5Decoder,
+    "yolov8": Yolov8Decoder,
+}
 
 
 def make_decoder(card: ModelCard, executor: Executor) -> Decoder:

@@ -71,7 +71,7 @@ def test_optional_parts_may_be_absent() -> None:
         ("input.scale", [], "input.scale or input.offset"),
         ("input.scale", [0.0], "input.scale is 0"),
         ("input.pad_value", 300, "pad_value 300"),
-        ("input.resize", "crop", "input.resize is 'crop'"),
+        ("input.resize", "tile", "input.resize is 'tile'"),
         ("labels.names", [], "labels.names is empty"),
         ("labels.background", "no", "labels.background is 'no'"),
         ("decoder.heads", [], "decoder.heads is empty"),

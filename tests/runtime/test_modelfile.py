@@ -49,7 +49,14 @@ def test_foreign_file_has_no_card(shared: Path) -> None:
     foreign = shared / "zoo" / "ssd-mobilenet-v1-coco" / "detect.tflite"
     assert read_card(foreign) is None
     with pytest.raises(InputError, match=r"has no card\.json"):
-        Detector.open(foreign)
+        require_card(foreign)
+
+
+def test_our_own_file_without_its_end_is_not_taken_for_a_foreign_one(tiny_model: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.tflite"
+    cut.write_bytes(tiny_model.read_bytes()[:-30])
+    with pytest.raises(InputError, match=r"has no card\.json \(its end is cut off\)"):
+        Detector.open(cut)
 
 
 def test_every_cut_of_a_model_file_is_refused(tiny_model: Path, tmp_path: Path) -> None:

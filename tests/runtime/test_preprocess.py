@@ -91,6 +91,52 @@ def test_letterbox_keeps_the_shape_and_pads_the_rest() -> None:
     assert (view[0, 16:] == 7).all()
 
 
+def test_letterbox_at_the_top_left() -> None:
+    spec = InputSpec("x", 32, 24, "bgr", "letterbox", pad_value=7, position="top-left")
+    view = np.zeros((1, 24, 32, 3), np.uint8)
+    preprocessor = Preprocessor(spec, FORMATS["uint8 1/255"])
+    placement = preprocessor.write(Frame(np.full((100, 50, 3), 200, np.uint8)), view)
+    assert (view[0, :, :12] == 200).all()
+    assert (view[0, :, 12:] == 7).all()
+    assert (placement.offset, placement.scale) == ((0, 0), (0.24, 0.24))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "crop", "window"),
+    [
+        # left, top, width and height of the part that is kept, worked out by hand for a 32x24 input.
+        (320, 240, 1.0, (0, 0, 320, 240)),
+        (640, 240, 1.0, (160, 0, 320, 240)),
+        (320, 960, 1.0, (0, 360, 320, 240)),
+        (320, 240, 0.875, (20, 15, 280, 210)),
+        (16, 48, 0.5, (4, 21, 8, 6)),
+        (1, 1, 0.5, (0, 0, 1, 1)),
+    ],
+)
+def test_crop_takes_the_middle(width: int, height: int, crop: float, window: tuple[int, int, int, int]) -> None:
+    spec = InputSpec("x", 32, 24, "bgr", "crop", crop=crop)
+    frame = Frame(picture(2, width, height))
+    view = np.zeros((1, 24, 32, 3), np.uint8)
+    placement = Preprocessor(spec, FORMATS["uint8 1/255"]).write(frame, view)
+    x, y, w, h = window
+    np.testing.assert_array_equal(view[0], cv2.resize(frame.pixels[y : y + h, x : x + w], (32, 24)))
+    # The tensor's corners are those of the window.
+    corners = placement.to_image(np.array([[0, 0, 32, 24]], np.float32))
+    np.testing.assert_allclose(corners, np.array([[x, y, x + w, y + h]], np.float32), atol=1e-3)
+
+
+def test_crop_follows_the_size_of_each_picture() -> None:
+    spec = InputSpec("x", 32, 24, "bgr", "crop")
+    view = np.zeros((1, 24, 32, 3), np.uint8)
+    preprocessor = Preprocessor(spec, FORMATS["uint8 1/255"])
+    for width, height in ((320, 240), (100, 300), (320, 240), (300, 100)):
+        frame = Frame(picture(4, width, height))
+        preprocessor.write(frame, view)
+        again = np.zeros_like(view)
+        Preprocessor(spec, FORMATS["uint8 1/255"]).write(frame, again)
+        np.testing.assert_array_equal(view, again)
+
+
 @settings(deadline=None)
 @given(
     st.sampled_from(["stretch", "letterbox"]),

@@ -1,0 +1,58 @@
+"""``TFLite_Detection_PostProcess``: boxes that were decoded and suppressed inside the graph.
+
+The op (tensorflow/lite/kernels/detection_postprocess.cc) gives, best score first, for up to n boxes:
+
+    box    (1, n, 4)  ymin, xmin, ymax, xmax as fractions of the input's sides
+    class  (1, n)     class number as a float, counted without the background
+    score  (1, n)     0..1
+    count  (1,)       how many of the n are filled in
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from runtime.card import ModelCard
+from runtime.decode.candidates import Candidates, dequantize
+from runtime.decode.single import find_output, finite, no_candidates
+from runtime.engine import Executor
+from runtime.errors import InputError
+
+
+class PostprocessDecoder:
+    """Reads the four outputs.
+
+    Args:
+        card: Says which tensor is which.
+        executor: Outputs as in the module's table; float, or quantised.
+
+    Raises:
+        InputError: A tensor is missing or has the wrong shape.
+    """
+
+    def __init__(self, card: ModelCard, executor: Executor) -> None:
+        self._classes = len(card.labels.names)
+        self._sides = np.array([card.input.width, card.input.height] * 2, np.float32)
+        self._box, self._class, self._score, self._count = (
+            find_output(card, executor, kind) for kind in ("box", "class", "score", "count")
+        )
+        self._specs = executor.outputs
+        shapes = [self._specs[i].shape for i in (self._box, self._class, self._score, self._count)]
+        slots = shapes[1][-1] if shapes[1] else 0
+        if shapes[0] != (1, slots, 4) or shapes[1:3] != [(1, slots)] * 2 or shapes[3] not in ((1,), (), (1, 1)):
+            raise InputError(f"{card.name} has outputs of shapes {shapes}", "expected (1, n, 4), (1, n), (1, n), (1,)")
+
+    def decode(self, executor: Executor, score: float) -> Candidates:
+        """Candidates with a score of at least ``score``, best first."""
+        count = max(0, int(finite(self._real(executor, self._count))[0]))
+        scores = self._real(executor, self._score)[:count]
+        class_ids = np.rint(finite(self._real(executor, self._class)[:count])).astype(np.int32)
+        kept = ((scores >= score) & (class_ids >= 0) & (class_ids < self._classes)).nonzero()[0]
+        if not len(kept):
+            return no_candidates()
+        stored = executor.output_view(self._box).reshape(-1, 4).take(kept, axis=0)
+        boxes = finite(dequantize(stored, self._specs[self._box]))[:, [1, 0, 3, 2]] * self._sides
+        return Candidates(boxes, np.minimum(scores.take(kept), np.float32(1)), class_ids.take(kept))
+
+    def _real(self, executor: Executor, index: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+        return dequantize(executor.output_view(index), self._specs[index]).reshape(-1)

@@ -1,0 +1,73 @@
+"""Opening of model files: with a card or, from elsewhere, without."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Literal
+
+from runtime.card import Labels, ModelCard
+from runtime.engine import Engine
+from runtime.errors import InputError
+from runtime.files import read_names
+from runtime.modelfile import read_card
+
+_KINDS = {"detect": "a detector", "classify": "a classifier"}
+
+
+def open_engine(path: Path, threads: int | None = None, labels: Path | None = None) -> tuple[ModelCard, Engine]:
+    """A model file's card and its network.
+
+    Args:
+        path: The ``.tflite`` file. Its own card comes first; without one it is recognised (``runtime.foreign``).
+        threads: Interpreter threads; by default one per core, at most 4.
+        labels: Class names, one per line, instead of the file's.
+
+    Raises:
+        InputError: The file is missing, damaged or of an unknown layout, or the label file does not fit.
+    """
+    count = default_threads() if threads is None else threads
+    card = read_card(path)
+    if card is not None:
+        named = with_labels(card, labels) if labels else card
+        return named, Engine(path, count)
+    from runtime.foreign.graph import read_graph
+    from runtime.foreign.recognise import recognise
+
+    graph = read_graph(path)
+    engine = Engine(path, count)
+    return recognise(path, engine, graph, labels), engine
+
+
+def with_labels(card: ModelCard, path: Path) -> ModelCard:
+    """A card with the names of a file; the background's name may be left out there.
+
+    Raises:
+        InputError: Another number of names.
+    """
+    names, own = read_names(path), card.labels
+    if own.background and len(names) == len(own.names) - 1:
+        names = (own.names[0], *names)
+    if len(names) != len(own.names):
+        raise InputError(f"{path} has {len(names)} names", f"the model has {len(own.names)} classes")
+    return dataclasses.replace(card, labels=Labels(names, own.background))
+
+
+def check_task(card: ModelCard, task: Literal["detect", "classify"]) -> None:
+    """Refuses a model that is for another command.
+
+    Raises:
+        InputError: It names the command the model is for.
+    """
+    if card.task != task:
+        raise InputError(
+            f"{card.name} is {_KINDS[card.task]}",
+            f"expected {_KINDS[task]}",
+            f"use it with python -m runtime {card.task}",
+        )
+
+
+def default_threads() -> int:
+    """One per core, at most 4: more hurts on every board with four cores or fewer, and helps little beyond."""
+    return max(1, min(4, os.cpu_count() or 1))
