@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from convert.budget import check_budget, stored
 from convert.cards import make_card, tool_versions
 from convert.data import Dataset
@@ -14,12 +16,15 @@ from convert.evaluate.agreement import agreement_f1
 from convert.evaluate.detection import Prediction, average_precision, predict
 from convert.evaluate.keras_executor import KerasExecutor
 from convert.progress import Progress
-from convert.quantize.calibration import check_calibration, load_calibration
+from convert.quantize.calibration import Calibration, check_calibration, load_calibration
+from convert.quantize.calibration_check import CalibrationReport, check_ranges
 from convert.quantize.cost import multiply_accumulates
-from convert.quantize.equalise import equalise
+from convert.quantize.coverage import coverage
 from convert.quantize.heads import SplitModel, split_heads
 from convert.quantize.package import pack
-from convert.quantize.tflite import to_int8
+from convert.quantize.ptq import DEFAULT, Options, Quantized, quantise
+from convert.quantize.ranges import input_range
+from convert.quantize.tflite import to_tflite
 from convert.recipe import Budget
 from convert.result import Result
 from convert.source import SourceModel
@@ -30,7 +35,8 @@ from runtime.files import check_writable, replacing
 from runtime.opening import default_threads
 from runtime.ops import list_ops
 
-METHOD = "int8 post-training: channels equalised, heads split by kind, min-max ranges, per-channel weights"
+# Enough for the inner tensors of an activation; each picture is a slow pass through the converter's interpreter.
+_GAP_PICTURES = 32
 
 Say = Callable[[str], None]
 
@@ -45,8 +51,9 @@ def convert(
     *,
     budget: Budget | None = None,
     strict: bool = False,
+    options: Options = DEFAULT,
 ) -> Result:
-    """Equalises channels, splits the heads, quantises, measures and writes a model file.
+    """Splits the heads, quantises, measures and writes a model file.
 
     Args:
         source: The float network.
@@ -57,6 +64,7 @@ def convert(
         build: Key that identifies this build in the card.
         budget: What may be lost on ``data``; without data it is not checked, which is said.
         strict: Refuse calibration pictures that are also in ``data``.
+        options: How weights and ranges are chosen.
 
     Raises:
         BudgetError: The int8 network lost more than the budget allows; nothing was written.
@@ -67,13 +75,14 @@ def convert(
     samples = load_calibration(calibration, source.input)
     checked = check_calibration(samples, data, strict, say)
     reference = split_heads(source)
-    say(f"quantising with {len(samples.samples)} calibration images (this takes about a minute)")
-    split = split_heads(equalise(source, samples.samples))
-    bare = to_int8(split, source.input.name, samples.samples)
-    quantization = Quantization(METHOD, samples.folder, len(samples.samples), samples.sha256)
+    say(f"quantising with {len(samples.samples)} calibration images (this takes a minute or two)")
+    quantized = quantise(reference.model, input_range(source.input), samples.samples, options)
+    checked = _check_ranges(checked, quantized, say)
+    bare = emit(quantized, reference, source.input.name, samples)
+    quantization = Quantization(options.describe(), samples.folder, len(samples.samples), samples.sha256)
     del samples
     card = dataclasses.replace(
-        make_card(source, split.bindings),
+        make_card(source, reference.bindings),
         quantization=quantization,
         macs=multiply_accumulates(bare),
         build=build,
@@ -89,6 +98,32 @@ def convert(
         scratch.write_bytes(packed)
         Detector.open(scratch, threads=1).close()
     return Result(target, len(packed), card, calibration=checked)
+
+
+def emit(quantized: Quantized, split: SplitModel, name: str, samples: Calibration) -> bytes:
+    """The int8 ``.tflite`` of a quantised network.
+
+    Args:
+        quantized: The network.
+        split: What it was made of, for the names of its outputs.
+        name: Name the input tensor gets.
+        samples: Calibration inputs, for layers whose inner tensors have no range of their own.
+
+    Raises:
+        RunError: The converter failed.
+    """
+    pictures = samples.samples[:_GAP_PICTURES] if quantized.plan.gaps else None
+    return to_tflite(SplitModel(quantized.simulation(), split.bindings), name, samples=pictures)
+
+
+def _check_ranges(report: CalibrationReport, quantized: Quantized, say: Say) -> CalibrationReport:
+    """Adds to a calibration's report whether the ranges had settled."""
+    low = np.stack([seen.low.min(axis=1) for seen in quantized.seen.values()])
+    high = np.stack([seen.high.max(axis=1) for seen in quantized.seen.values()])
+    checked = check_ranges(report, coverage(list(quantized.seen), low, high))
+    for finding in checked.warnings[len(report.warnings) :]:
+        say(str(finding))
+    return checked
 
 
 def _measure(bare: bytes, card: ModelCard, float_net: SplitModel, data: Dataset | None, say: Say) -> ModelCard:

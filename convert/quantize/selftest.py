@@ -21,7 +21,7 @@ def main() -> int:
     import keras
 
     from convert.quantize.heads import SplitModel
-    from convert.quantize.tflite import to_int8
+    from convert.quantize.tflite import to_tflite
     from runtime.card import OutputBinding
 
     keras.utils.set_random_seed(0)
@@ -34,7 +34,7 @@ def main() -> int:
     split = SplitModel(keras.Model(image, [keras.layers.Conv2D(8, 1)(x)]), (OutputBinding("output", "class", 0),))
     samples = np.random.default_rng(0).uniform(0, 1, (16, 32, 32, 3)).astype(np.float32)
     with replacing(SELF_TEST_MODEL) as scratch:
-        scratch.write_bytes(to_int8(split, "image", samples))
+        scratch.write_bytes(to_tflite(split, "image", samples=samples))
     print(f"wrote {SELF_TEST_MODEL} ({SELF_TEST_MODEL.stat().st_size} bytes)")
     return 0
 

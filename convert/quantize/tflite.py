@@ -1,4 +1,4 @@
-"""Keras model to int8 TFLite, by TensorFlow's converter in a child process."""
+"""Keras model to TFLite, by TensorFlow's converter in a child process."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import keras
 import numpy as np
@@ -23,16 +24,25 @@ from runtime.errors import RunError
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def to_int8(split: SplitModel, input_name: str, samples: npt.NDArray[np.float32]) -> bytes:
-    """Full int8 post-training quantisation with min-max ranges.
+Precision = Literal["int8", "mixed", "int16", "float16", "dynamic", "float32"]
+
+
+def to_tflite(
+    split: SplitModel, input_name: str, precision: Precision = "int8", samples: npt.NDArray[np.float32] | None = None
+) -> bytes:
+    """Converts a network.
 
     Args:
-        split: The network, one output per head and kind.
+        split: The network, one output per head and kind; with fake quantisation where ranges are chosen already.
         input_name: Name the input tensor gets.
-        samples: Calibration inputs as the network gets them, ``(n, height, width, 3)`` float32.
+        precision: ``int8`` (all of it); ``mixed`` (int8 where the network has ranges, float elsewhere); ``int16``
+            (int8 weights, int16 activations); ``float16`` (weights alone); ``dynamic`` (int8 weights, activations
+            quantised as they come); ``float32``.
+        samples: Calibration inputs as the network gets them, ``(n, height, width, 3)`` float32: min-max ranges for
+            every tensor that has none. Needed for ``int8`` and ``int16`` of a plain network.
 
     Returns:
-        A ``.tflite`` with int8 input and outputs, per-channel weights, and tensors named as the bindings say.
+        A ``.tflite`` with tensors named as the bindings say.
 
     Raises:
         RunError: The converter failed or crashed; the message ends with its last words.
@@ -40,8 +50,9 @@ def to_int8(split: SplitModel, input_name: str, samples: npt.NDArray[np.float32]
     names = [binding.name for binding in split.bindings]
     with tempfile.TemporaryDirectory(prefix="edgewren-") as folder:
         _export(split.model, Path(folder) / "saved_model")
-        np.save(Path(folder) / "calibration.npy", samples)
-        _run_child(Path(folder))
+        if samples is not None:
+            np.save(Path(folder) / "calibration.npy", samples)
+        _run_child(Path(folder), precision)
         data = (Path(folder) / "model.tflite").read_bytes()
     # Keras calls a SavedModel's outputs output_0, output_1, ... in model order; the converter shuffles the tensors.
     signature = {f"output_{i}": name for i, name in enumerate(names)} | {_INPUT: input_name}
@@ -58,14 +69,14 @@ def _export(model: keras.Model, folder: Path) -> None:
         model.export(folder, verbose=False, input_signature=signature)
 
 
-def _run_child(folder: Path) -> None:
+def _run_child(folder: Path, precision: Precision) -> None:
     environment: Mapping[str, str] = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")]),
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "CUDA_VISIBLE_DEVICES": "-1",
     }
-    command = [sys.executable, "-m", "convert.quantize.child", str(folder)]
+    command = [sys.executable, "-m", "convert.quantize.child", str(folder), precision]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode == 0:
         return

@@ -20,7 +20,7 @@ from convert.evaluate.keras_executor import KerasExecutor
 from convert.importers import load_source
 from convert.quantize.calibration import MAX_IMAGES, load_calibration
 from convert.quantize.heads import SplitModel, split_heads
-from convert.quantize.tflite import to_int8
+from convert.quantize.tflite import to_tflite
 from runtime.card import InputSpec, OutputBinding
 from runtime.decode.candidates import dequantize
 from runtime.detector import Detector
@@ -113,7 +113,7 @@ def test_converter_that_crashes_is_an_error_line(tmp_path: Path) -> None:
     x = keras.layers.LSTM(4, return_sequences=True)(keras.layers.Reshape((8, 24))(image))
     split = SplitModel(keras.Model(image, [x]), (OutputBinding("out", "class", 0),))
     with pytest.raises(RunError, match="TensorFlow's converter failed"):
-        to_int8(split, "image", np.zeros((2, 8, 8, 3), np.float32))
+        to_tflite(split, "image", samples=np.zeros((2, 8, 8, 3), np.float32))
 
 
 def test_quantize_with_data_prints_and_records_both(

@@ -10,7 +10,7 @@ import pytest
 
 from convert.models.ssd import SsdConfig, ssd
 from convert.quantize.heads import SplitModel
-from convert.quantize.tflite import to_int8
+from convert.quantize.tflite import to_tflite
 from runtime.card import OutputBinding
 from runtime.engine import Engine
 from runtime.ops import list_ops
@@ -22,7 +22,7 @@ def test_xnnpack_takes_every_op(neck: int, tmp_path: Path) -> None:
     model, heads = ssd(SsdConfig(3, 64, 0.35, neck=neck, kernel=5 if neck else 3))
     bindings = [OutputBinding(f"{kind}_{h.stride}", kind, i) for i, h in enumerate(heads) for kind in ("box", "class")]
     samples = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)).astype(np.float32)
-    (tmp_path / "net.tflite").write_bytes(to_int8(SplitModel(model, tuple(bindings)), "image", samples))
+    (tmp_path / "net.tflite").write_bytes(to_tflite(SplitModel(model, tuple(bindings)), "image", samples=samples))
     ops = list_ops(Engine(tmp_path / "net.tflite"))
     assert [(op.name, op.reason) for op in ops.ops if not op.delegated] == []
     assert ops.partitions == 1

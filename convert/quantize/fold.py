@@ -1,0 +1,93 @@
+"""Batch normalisation folded into the convolutions in front of it.
+
+The int8 network has no batch normalisation: TensorFlow Lite folds it as well. Folding it first lets everything else
+(equalising, ranges, rounding) look at the weights the device will hold (Jacob et al., arXiv:1712.05877, section 3.2).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from convert.quantize.graph import followers, is_convolution, is_depthwise, outputs_of
+
+Weights = list[npt.NDArray[np.float32]]
+
+
+def fold_norms(model: keras.Model) -> keras.Model:
+    """The same function with a bias in each convolution instead of a batch normalisation behind it.
+
+    A layer that is applied in several places becomes one layer for each of them, so that each may be quantised in its
+    own way. A batch normalisation that follows anything but a convolution of its own stays.
+
+    Args:
+        model: A functional model; it is not changed.
+
+    Returns:
+        A new model whose convolutions all have a bias.
+    """
+    norms = _folded_norms(model)
+    weights: dict[str, Weights] = {}
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if layer.name in norms.values():
+            return args[0]
+        name, count = layer.name, 2
+        while name in weights:
+            name, count = f"{layer.name}_{count}", count + 1
+        config = {**layer.get_config(), "name": name}
+        if is_convolution(layer):
+            config["use_bias"] = True
+            norm = norms.get(layer.name)
+            weights[name] = folded(layer, model.get_layer(norm) if norm else None)
+        else:
+            weights[name] = layer.get_weights()
+        return type(layer).from_config(config)(*args, **kwargs)
+
+    folded_model = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+    for layer in folded_model.layers:
+        if layer.weights:
+            layer.set_weights(weights[layer.name])
+    return folded_model
+
+
+def folded(layer: Any, norm: Any | None) -> Weights:
+    """Kernel and bias of a convolution with its batch normalisation.
+
+    Args:
+        layer: The convolution.
+        norm: The normalisation that follows, if any.
+    """
+    kernel, *bias = layer.get_weights()
+    offset = bias[0].astype(np.float64) if bias else np.zeros(layer.output.shape[-1])
+    if norm is None:
+        return [kernel, offset.astype(np.float32)]
+    gain = 1 / np.sqrt(np.asarray(norm.moving_variance, np.float64) + norm.epsilon)
+    if norm.scale:
+        gain = gain * np.asarray(norm.gamma, np.float64)
+    offset = (offset - np.asarray(norm.moving_mean, np.float64)) * gain
+    if norm.center:
+        offset = offset + np.asarray(norm.beta, np.float64)
+    # A depthwise kernel is (height, width, channels, multiplier), and its outputs are channels x multiplier.
+    kernel = kernel * (gain.reshape(kernel.shape[2:]) if is_depthwise(layer) else gain)
+    return [kernel.astype(np.float32), offset.astype(np.float32)]
+
+
+def _folded_norms(model: keras.Model) -> dict[str, str]:
+    """Name of each convolution that takes a normalisation in, with the normalisation's name."""
+    ends = outputs_of(model)
+    pairs = {}
+    for layer in model.layers:
+        readers = followers(layer)
+        if is_convolution(layer) and layer.name not in ends and len(readers) == 1:
+            norm = readers[0]
+            fits = isinstance(norm, keras.layers.BatchNormalization) and norm.axis in (-1, 3)
+            if fits and len(norm._inbound_nodes) == 1 and getattr(layer, "activation", None) in (None, _LINEAR):
+                pairs[layer.name] = norm.name
+    return pairs
+
+
+_LINEAR = keras.activations.linear

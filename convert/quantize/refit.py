@@ -1,0 +1,215 @@
+"""Weights for the inputs they will really get.
+
+In int8 a convolution reads rounded numbers, and its own weights are rounded too. Layer by layer, in network order, this
+finds the weights and the bias that bring the convolution of the *rounded* inputs closest to what the *float* network
+computes there (least squares, held near the float weights by a ridge). That takes back what earlier layers did wrong,
+filters rounding noise where neighbouring channels or pixels know better, and contains bias correction (Nagel et al.,
+arXiv:1906.04721, section 4.2). The weights are then rounded with the same statistics in hand (``rounding``). Nothing of
+it costs anything on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from convert.quantize.graph import inputs_of, is_convolution, is_depthwise
+from convert.quantize.patches import Places, patches_at, places
+from convert.quantize.rounding import round_nearest, round_weights
+from convert.quantize.tensors import Range, TensorPlan
+
+Doubles = npt.NDArray[np.float64]
+Flow = dict[str, list[Any]]
+
+# Pull towards the float weights, as a share of the mean variance of the inputs.
+_RIDGE = 1e-2
+# Places looked at in all pictures together, at least this many times the unknowns of one output.
+_PLACES, _PLACES_PER_INPUT = 60_000, 16
+# Beyond this many inputs of one output a second moment takes too much memory and time: weights are only rounded.
+_MAX_INPUTS = 2304
+_BATCH = 8
+# The largest tensor of all pictures may take this much; fewer pictures are used where it would be more.
+_MAX_BYTES = 384 << 20
+_MAX_SAMPLES = 128
+
+
+def refit(
+    model: keras.Model,
+    plan: TensorPlan,
+    ranges: Mapping[str, Range],
+    samples: npt.NDArray[np.float32],
+    progress: Callable[[int, int], None] | None = None,
+    seed: int = 0,
+) -> None:
+    """Replaces all weights of a network by rounded ones, in place.
+
+    Args:
+        model: Without batch normalisation, each layer applied once.
+        plan: Its int8 tensors.
+        ranges: Their ranges, by scale group.
+        samples: ``(n, height, width, 3)`` calibration inputs.
+        progress: Called with (done, total) layers.
+        seed: Of the places looked at.
+    """
+    walk = _Walk(model, plan, ranges, samples[: _sample_count(model, len(samples))], np.random.default_rng(seed))
+    for index, layer in enumerate(model.layers):
+        walk.visit(layer)
+        if progress:
+            progress(index + 1, len(model.layers))
+
+
+def _sample_count(model: keras.Model, available: int) -> int:
+    largest = max(int(np.prod(tensor.shape[1:])) for layer in model.layers for tensor in _results(layer))
+    return min(available, _MAX_SAMPLES, max(_BATCH, _MAX_BYTES // (4 * largest)))
+
+
+def _results(layer: Any) -> list[Any]:
+    return list(layer.output) if isinstance(layer.output, (list, tuple)) else [layer.output]
+
+
+class _Walk:
+    """The float and the rounded network, side by side."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        plan: TensorPlan,
+        ranges: Mapping[str, Range],
+        samples: npt.NDArray[np.float32],
+        random: np.random.Generator,
+    ) -> None:
+        self._plan, self._ranges, self._random = plan, ranges, random
+        self._points = set(plan.inner)
+        self._batches = [tf.constant(samples[i : i + _BATCH]) for i in range(0, len(samples), _BATCH)]
+        self._exact: Flow = {}
+        self._rounded: Flow = {}
+        self._uses: dict[str, int] = {}
+        for layer in model.layers:
+            if not isinstance(layer, keras.layers.InputLayer):
+                for name in inputs_of(layer):
+                    self._uses[name] = self._uses.get(name, 0) + 1
+
+    def visit(self, layer: Any) -> None:
+        """Runs one layer in both networks; fits it first where it is a convolution."""
+        if isinstance(layer, keras.layers.InputLayer):
+            # Pixels are exact in int8.
+            self._exact[layer.name] = self._rounded[layer.name] = self._batches
+            return
+        exact = self._run(layer, self._exact)
+        if is_convolution(layer):
+            (source,) = inputs_of(layer)
+            _fit(layer, self._rounded[source], exact, self._random)
+        rounded = self._run(layer, self._rounded)
+        if layer.name in self._points:
+            low, high = self._ranges[self._plan.group[layer.name]]
+            rounded = [tf.quantization.fake_quant_with_min_max_args(each, low, high) for each in rounded]
+        self._exact[layer.name], self._rounded[layer.name] = exact, rounded
+        self._forget(layer)
+
+    def _run(self, layer: Any, flow: Flow) -> list[Any]:
+        sources = [flow[name] for name in inputs_of(layer)]
+        several = isinstance(layer.input, (list, tuple))
+        return [layer(list(each) if several else each[0], training=False) for each in zip(*sources, strict=True)]
+
+    def _forget(self, layer: Any) -> None:
+        """Frees what nobody reads any more."""
+        for name in inputs_of(layer):
+            self._uses[name] -= 1
+            if not self._uses[name]:
+                del self._exact[name], self._rounded[name]
+
+
+def _fit(layer: Any, inputs: list[Any], wanted: list[Any], random: np.random.Generator) -> None:
+    """Fits and rounds one convolution."""
+    kernel, _ = layer.get_weights()
+    shape = kernel.shape
+    depthwise = is_depthwise(layer)
+    unknowns = int(np.prod(shape[:2])) if depthwise else int(np.prod(shape[:3]))
+    if unknowns > _MAX_INPUTS or (shape[3] != 1 if depthwise else layer.groups != 1):
+        _round_only(layer)
+        return
+    pictures = sum(int(each.shape[0]) for each in inputs)
+    count = max(_PLACES, _PLACES_PER_INPUT * unknowns) // pictures + 1
+    moments = _Moments(depthwise)
+    for batch, target in zip(inputs, wanted, strict=True):
+        where = places(layer, batch.shape, count, random)
+        moments.add(patches_at(batch.numpy(), where), _values_at(target.numpy(), where))
+    weights = moments.by_output(kernel)
+    covariance, cross = moments.centred()
+    ridge = _RIDGE * np.trace(covariance, axis1=1, axis2=2) / unknowns + 1e-12
+    damped = covariance + ridge[:, None, None] * np.eye(unknowns)
+    weights = np.linalg.solve(damped, cross + ridge[:, None, None] * weights)
+    weights = round_weights(weights, covariance)
+    bias = moments.mean_output - (moments.mean_input[:, None] @ weights)[:, 0]
+    layer.set_weights([moments.as_kernel(weights, shape), bias.ravel().astype(np.float32)])
+
+
+def _round_only(layer: Any) -> None:
+    kernel, bias = layer.get_weights()
+    outputs = kernel.shape[2] * kernel.shape[3] if is_depthwise(layer) else kernel.shape[3]
+    rounded = round_nearest(kernel.reshape(-1, outputs).astype(np.float64))
+    layer.set_weights([rounded.reshape(kernel.shape).astype(np.float32), bias])
+
+
+def _values_at(outputs: npt.NDArray[np.float32], where: Places) -> npt.NDArray[np.float32]:
+    flat = outputs.reshape(len(outputs), -1, outputs.shape[-1])
+    return np.take_along_axis(flat, where.index[..., None], axis=1).reshape(-1, outputs.shape[-1])
+
+
+class _Moments:
+    """First and second moments of a convolution's inputs and wanted outputs, as (groups, inputs, outputs).
+
+    An ordinary convolution is one group; a depthwise one has a group of one output for each channel.
+    """
+
+    def __init__(self, depthwise: bool) -> None:
+        self._depthwise = depthwise
+        self._count = 0
+        self._sums: list[Any] = [0.0] * 4
+
+    def add(self, patches: npt.NDArray[np.float32], outputs: npt.NDArray[np.float32]) -> None:
+        """Takes in ``(n, kernel height, kernel width, channels)`` patches with their ``(n, outputs)``."""
+        count = len(patches)
+        if self._depthwise:
+            x = patches.reshape(count, -1, patches.shape[-1]).transpose(2, 0, 1).astype(np.float64)
+            y = outputs.T[..., None].astype(np.float64)
+        else:
+            x, y = patches.reshape(1, count, -1).astype(np.float64), outputs[None].astype(np.float64)
+        turned = x.transpose(0, 2, 1)
+        self._count += count
+        for at, term in enumerate((x.sum(1), y.sum(1), turned @ x, turned @ y)):
+            self._sums[at] = self._sums[at] + term
+
+    @property
+    def mean_input(self) -> Doubles:
+        """``(groups, inputs)``."""
+        return np.asarray(self._sums[0] / self._count)
+
+    @property
+    def mean_output(self) -> Doubles:
+        """``(groups, outputs)``."""
+        return np.asarray(self._sums[1] / self._count)
+
+    def centred(self) -> tuple[Doubles, Doubles]:
+        """Covariance of the inputs, and of inputs with outputs."""
+        x, y = self.mean_input, self.mean_output
+        return (
+            self._sums[2] / self._count - x[..., None] * x[:, None],
+            self._sums[3] / self._count - x[..., None] * y[:, None],
+        )
+
+    def by_output(self, kernel: npt.NDArray[np.float32]) -> Doubles:
+        """A kernel as ``(groups, inputs, outputs)``."""
+        if self._depthwise:
+            return kernel.reshape(-1, kernel.shape[2]).T[..., None].astype(np.float64)
+        return kernel.reshape(1, -1, kernel.shape[3]).astype(np.float64)
+
+    def as_kernel(self, weights: Doubles, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """The reverse of :meth:`by_output`."""
+        turned = weights[..., 0].T if self._depthwise else weights[0]
+        return turned.reshape(shape).astype(np.float32)
