@@ -3,42 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from convert.budget import check_budget, stored
+from convert.candidate import Candidate, Workbench
 from convert.cards import make_card, tool_versions
 from convert.data import Dataset
-from convert.evaluate.agreement import agreement_f1
-from convert.evaluate.detection import Prediction, average_precision, predict
-from convert.evaluate.keras_executor import KerasExecutor
-from convert.progress import Progress
-from convert.quantize.calibration import Calibration, check_calibration, load_calibration
+from convert.quantize.calibration import check_calibration, load_calibration
 from convert.quantize.calibration_check import CalibrationReport, check_ranges
-from convert.quantize.cost import multiply_accumulates
 from convert.quantize.coverage import coverage
-from convert.quantize.heads import SplitModel, split_heads
+from convert.quantize.heads import split_heads
 from convert.quantize.package import pack
 from convert.quantize.ptq import DEFAULT, Options, Quantized, quantise
 from convert.quantize.ranges import input_range
-from convert.quantize.tflite import to_tflite
+from convert.quantize.tflite import Precision
 from convert.recipe import Budget
+from convert.repair import Step, best_step, repair, table
 from convert.result import Result
 from convert.source import SourceModel
-from runtime.card import Accuracy, Delegation, ModelCard, Quantization
+from runtime.card import Quantization
 from runtime.detector import Detector
-from runtime.engine import Engine
+from runtime.errors import BudgetError
 from runtime.files import check_writable, replacing
-from runtime.opening import default_threads
-from runtime.ops import list_ops
-
-# Enough for the inner tensors of an activation; each picture is a slow pass through the converter's interpreter.
-_GAP_PICTURES = 32
 
 Say = Callable[[str], None]
+
+# What the converter itself does, for the card.
+_OTHERS: dict[Precision, str] = {
+    "int16": "int8 weights, int16 activations, min-max ranges",
+    "float16": "float16 weights",
+    "dynamic": "int8 weights, activations quantised as they come",
+    "float32": "none",
+}
 
 
 def convert(
@@ -52,6 +51,7 @@ def convert(
     budget: Budget | None = None,
     strict: bool = False,
     options: Options = DEFAULT,
+    precision: Precision = "int8",
 ) -> Result:
     """Splits the heads, quantises, measures and writes a model file.
 
@@ -62,58 +62,70 @@ def convert(
         data: Annotated pictures to measure float and int8 on.
         say: Takes progress messages.
         build: Key that identifies this build in the card.
-        budget: What may be lost on ``data``; without data it is not checked, which is said.
+        budget: What may be lost on ``data``; without data it is not checked, which is said. Where int8 misses it and it
+            allows the file to be slower, tensors stay float until it holds.
         strict: Refuse calibration pictures that are also in ``data``.
-        options: How weights and ranges are chosen.
+        options: How weights and ranges are chosen for int8.
+        precision: What the numbers become.
 
     Raises:
-        BudgetError: The int8 network lost more than the budget allows; nothing was written.
+        BudgetError: The file lost more than the budget allows; nothing was written.
         InputError: Unusable calibration pictures or target.
         RunError: The converter failed.
     """
     check_writable(target)
     samples = load_calibration(calibration, source.input)
     checked = check_calibration(samples, data, strict, say)
-    reference = split_heads(source)
-    say(f"quantising with {len(samples.samples)} calibration images (this takes a minute or two)")
-    quantized = quantise(reference.model, input_range(source.input), samples.samples, options)
-    checked = _check_ranges(checked, quantized, say)
-    bare = emit(quantized, reference, source.input.name, samples)
-    quantization = Quantization(options.describe(), samples.folder, len(samples.samples), samples.sha256)
-    del samples
-    card = dataclasses.replace(
-        make_card(source, reference.bindings),
-        quantization=quantization,
-        macs=multiply_accumulates(bare),
-        build=build,
-        tools=tool_versions(),
+    split = split_heads(source)
+    quantization = Quantization(
+        _OTHERS.get(precision) or options.describe(), samples.folder, len(samples.samples), samples.sha256
     )
-    card = _measure(bare, card, reference, data, say)
+    card = dataclasses.replace(
+        make_card(source, split.bindings), quantization=quantization, build=build, tools=tool_versions()
+    )
+    workbench = Workbench(split, card, samples.samples, data, say)
+    steps: tuple[Step, ...] = ()
+    if precision == "int8":
+        say(f"quantising with {len(samples.samples)} calibration images (this takes a minute or two)")
+        quantized = quantise(split.model, input_range(source.input), samples.samples, options)
+        checked = _check_ranges(checked, quantized, say)
+        candidate = workbench.convert(quantized)
+        if budget and data and budget.max_slowdown and _misses(candidate, budget):
+            steps = repair(quantized, candidate, workbench, budget, say)
+            candidate = _repaired(steps, budget, say) or candidate
+    else:
+        candidate = workbench.convert(None, precision)
+    del samples
     if budget and data is None:
         say("budget not checked: no annotated images")
-    check_budget(card.accuracy, budget)
-    card = dataclasses.replace(card, accuracy=stored(card.accuracy))
-    packed = pack(bare, card)
+    check_budget(candidate.card.accuracy, budget)
+    card = dataclasses.replace(candidate.card, accuracy=stored(candidate.card.accuracy))
+    packed = pack(candidate.bare, card)
     with replacing(target) as scratch:
         scratch.write_bytes(packed)
         Detector.open(scratch, threads=1).close()
     return Result(target, len(packed), card, calibration=checked)
 
 
-def emit(quantized: Quantized, split: SplitModel, name: str, samples: Calibration) -> bytes:
-    """The int8 ``.tflite`` of a quantised network.
+def _misses(candidate: Candidate, budget: Budget) -> bool:
+    try:
+        check_budget(candidate.card.accuracy, budget)
+    except BudgetError:
+        return True
+    return False
 
-    Args:
-        quantized: The network.
-        split: What it was made of, for the names of its outputs.
-        name: Name the input tensor gets.
-        samples: Calibration inputs, for layers whose inner tensors have no range of their own.
 
-    Raises:
-        RunError: The converter failed.
-    """
-    pictures = samples.samples[:_GAP_PICTURES] if quantized.plan.gaps else None
-    return to_tflite(SplitModel(quantized.simulation(), split.bindings), name, samples=pictures)
+def _repaired(steps: tuple[Step, ...], budget: Budget, say: Say) -> Candidate | None:
+    """The smallest repair within the budget, with its name in the card."""
+    say("what it takes to meet the budget:\n" + table(steps))
+    best = best_step(steps, budget)
+    if best is None:
+        return None
+    card = best.candidate.card
+    assert card.quantization is not None
+    method = f"{card.quantization.method}; in float: {', '.join(best.left)}"
+    quantization = dataclasses.replace(card.quantization, method=method)
+    return dataclasses.replace(best.candidate, card=dataclasses.replace(card, quantization=quantization))
 
 
 def _check_ranges(report: CalibrationReport, quantized: Quantized, say: Say) -> CalibrationReport:
@@ -124,40 +136,3 @@ def _check_ranges(report: CalibrationReport, quantized: Quantized, say: Say) -> 
     for finding in checked.warnings[len(report.warnings) :]:
         say(str(finding))
     return checked
-
-
-def _measure(bare: bytes, card: ModelCard, float_net: SplitModel, data: Dataset | None, say: Say) -> ModelCard:
-    """Adds delegation and accuracy, measured on a scratch copy of the file, beside the network as it was imported."""
-    with tempfile.TemporaryDirectory(prefix="edgewren-") as folder:
-        path = Path(folder) / "model.tflite"
-        path.write_bytes(pack(bare, card))
-        engine = Engine(path, default_threads())
-        ops = list_ops(engine)
-        card = dataclasses.replace(card, delegation=Delegation(ops.delegated, len(ops.ops), ops.partitions))
-        if data is None:
-            return card
-        say(f"evaluating float and int8 on {len(data.truths)} images of {data.name}")
-        reference = predict(Detector(card, KerasExecutor(float_net, card.input)), data, Progress("float"))
-        predictions = predict(Detector(card, engine), data, Progress("int8"))
-    return dataclasses.replace(card, accuracy=(_accuracy(reference, predictions, data, card),))
-
-
-def _accuracy(reference: list[Prediction], predictions: list[Prediction], data: Dataset, card: ModelCard) -> Accuracy:
-    float_ap = average_precision(reference, data, card.labels.names)
-    int8_ap = average_precision(predictions, data, card.labels.names)
-    # Not rounded: a budget is decided on these.
-    return Accuracy(
-        dataset=data.name,
-        images=len(data.truths),
-        float_map50=float_ap["map50"],
-        float_map50_95=float_ap["map50_95"],
-        int8_map50=int8_ap["map50"],
-        int8_map50_95=int8_ap["map50_95"],
-        agreement_f1=agreement_f1(predictions, reference),
-        settings=settings_text(card),
-    )
-
-
-def settings_text(card: ModelCard) -> str:
-    """How an accuracy figure was measured."""
-    return f"pycocotools, score floor 0.001, class-wise NMS {card.thresholds.iou:g}, 100 boxes, {card.input.resize}"

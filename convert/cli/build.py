@@ -23,6 +23,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument(
         "--min-agreement", type=percent, metavar="PERCENT", help="least agreement F1, instead of the recipe's"
     )
+    parser.add_argument(
+        "--max-slowdown", type=percent, metavar="PERCENT", help="slower inference allowed to meet the budget"
+    )
     parser.add_argument("--untrained", action="store_true", help="random weights: to time a network before training it")
     parser.set_defaults(run=run)
 
@@ -33,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     recipe = load_recipe(arguments.recipe)
     say = teller(recipe.name)
-    budget = Budget(arguments.max_drop, arguments.min_agreement)
+    budget = Budget(arguments.max_drop, arguments.min_agreement, arguments.max_slowdown)
     done = build(recipe, arguments.out, arguments.mirror, say, arguments.calibration, arguments.untrained, budget)
     if done.skipped:
         print(f"{recipe.name}: skipped ({done.skipped}): {done.path}")

@@ -12,6 +12,9 @@ from runtime.commandline import count, percent
 from runtime.errors import InputError
 from runtime.files import check_file, check_writable
 
+PRECISIONS = ("int8", "int16", "float16", "dynamic", "float32")
+RANGES = ("mse", "min-max", "percentile", "entropy")
+
 
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Adds the command."""
@@ -34,6 +37,17 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
         type=percent,
         metavar="PERCENT",
         help="with --data: least agreement F1 with float",
+    )
+    parser.add_argument(
+        "--max-slowdown",
+        type=percent,
+        metavar="PERCENT",
+        help="with a budget: where int8 misses it, keep tensors in float as long as inference gets no slower than this",
+    )
+    parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="what numbers become (default: int8)")
+    parser.add_argument("--ranges", choices=RANGES, default="mse", help="how int8 ranges are chosen (default: mse)")
+    parser.add_argument(
+        "--plain", action="store_true", help="int8 without repair: min-max ranges, weights to the nearest step"
     )
     parser.add_argument(
         "--strict",
@@ -66,11 +80,14 @@ def run(arguments: argparse.Namespace) -> int:
         source = dataclasses.replace(source, input=dataclasses.replace(source.input, resize=arguments.resize))
 
     from convert.conversion import convert
+    from convert.quantize.ptq import PLAIN, Options
 
     done = convert(
         *(source, arguments.calibration, arguments.output, data, teller(source.name)),
         budget=budget,
         strict=arguments.strict,
+        options=PLAIN if arguments.plain else Options(ranges=arguments.ranges),
+        precision=arguments.precision,
     )
     print(f"{source.name}: wrote {done.path}")
     print_summary(done.card, done.bytes)
@@ -78,9 +95,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _budget(arguments: argparse.Namespace) -> Budget | None:
-    budget = Budget(arguments.max_drop, arguments.min_agreement)
+    budget = Budget(arguments.max_drop, arguments.min_agreement, arguments.max_slowdown)
     if budget == Budget():
         return None
+    if budget.max_drop is None and budget.min_agreement is None:
+        raise InputError(
+            "--max-slowdown without a budget", "expected what it is spent for", "add --max-drop or --min-agreement"
+        )
+    if budget.max_slowdown is not None and (arguments.precision != "int8" or arguments.plain):
+        raise InputError(
+            f"--max-slowdown with {'--plain' if arguments.plain else '--precision ' + arguments.precision}",
+            "expected the default int8, which can be repaired",
+            "leave one of them out",
+        )
     if not arguments.data:
         flag = "--max-drop" if budget.max_drop is not None else "--min-agreement"
         raise InputError(f"{flag} without --data", "a budget is measured on annotated images", "add --data DIR")

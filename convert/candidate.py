@@ -1,0 +1,135 @@
+"""A quantised network as a file, with what was measured on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from convert.data import Dataset
+from convert.evaluate.agreement import agreement_f1
+from convert.evaluate.detection import Prediction, average_precision, predict
+from convert.evaluate.keras_executor import KerasExecutor
+from convert.progress import Progress
+from convert.quantize.cost import multiply_accumulates
+from convert.quantize.heads import SplitModel
+from convert.quantize.package import pack
+from convert.quantize.ptq import Quantized
+from convert.quantize.tflite import Precision, to_tflite
+from runtime.card import Accuracy, Delegation, ModelCard
+from runtime.detector import Detector
+from runtime.engine import Engine
+from runtime.opening import default_threads
+from runtime.ops import list_ops
+
+# Enough for the inner tensors of an activation; each picture is a slow pass through the converter's interpreter.
+_GAP_PICTURES = 32
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A converted network.
+
+    Attributes:
+        bare: The ``.tflite`` without card.
+        card: With delegation and, where there were annotated pictures, accuracy; not rounded.
+        predictions: What it found in these pictures.
+    """
+
+    bare: bytes
+    card: ModelCard
+    predictions: Sequence[Prediction] = ()
+
+
+class Workbench:
+    """Converts one network in several ways and measures each beside the float network.
+
+    Args:
+        split: The float network.
+        card: Its card, before anything was measured.
+        samples: Calibration inputs.
+        data: Annotated pictures, if there are any.
+        say: Takes progress messages.
+    """
+
+    def __init__(
+        self, split: SplitModel, card: ModelCard, samples: npt.NDArray[np.float32], data: Dataset | None, say: Say
+    ) -> None:
+        self._split, self._card, self._samples, self._data, self._say = split, card, samples, data, say
+        self._reference: Sequence[Prediction] = ()
+
+    @property
+    def reference(self) -> Sequence[Prediction]:
+        """What the float network finds in the annotated pictures."""
+        if self._data is not None and not self._reference:
+            executor = KerasExecutor(self._split, self._card.input)
+            self._reference = predict(Detector(self._card, executor), self._data, Progress("float"))
+        return self._reference
+
+    def convert(
+        self, quantized: Quantized | None, precision: Precision = "int8", leave: frozenset[str] = frozenset()
+    ) -> Candidate:
+        """Converts and measures.
+
+        Args:
+            quantized: Weights and ranges; ``None`` leaves both to TensorFlow's converter.
+            precision: What the numbers become.
+            leave: Points that stay float; ``precision`` is then ``mixed``.
+
+        Raises:
+            RunError: The converter failed.
+        """
+        model, pictures = self._split.model, self._samples if precision in ("int8", "int16") else None
+        if quantized is not None:
+            model = quantized.simulation(leave=leave)
+            pictures = self._samples[:_GAP_PICTURES] if quantized.plan.gaps else None
+        split = SplitModel(model, self._split.bindings)
+        bare = to_tflite(split, self._card.input.name, "mixed" if leave else precision, pictures)
+        return self._measure(bare)
+
+    def _measure(self, bare: bytes) -> Candidate:
+        card = dataclasses.replace(self._card, macs=multiply_accumulates(bare))
+        with tempfile.TemporaryDirectory(prefix="edgewren-") as folder:
+            path = Path(folder) / "model.tflite"
+            path.write_bytes(pack(bare, card))
+            engine = Engine(path, default_threads())
+            ops = list_ops(engine)
+            card = dataclasses.replace(card, delegation=Delegation(ops.delegated, len(ops.ops), ops.partitions))
+            if self._data is None:
+                return Candidate(bare, card)
+            if not self._reference:
+                self._say(f"evaluating float and int8 on {len(self._data.truths)} images of {self._data.name}")
+            reference = self.reference
+            predictions = predict(Detector(card, engine), self._data, Progress("int8"))
+        accuracy = _accuracy(reference, predictions, self._data, card)
+        return Candidate(bare, dataclasses.replace(card, accuracy=(accuracy,)), predictions)
+
+
+def _accuracy(
+    reference: Sequence[Prediction], predictions: Sequence[Prediction], data: Dataset, card: ModelCard
+) -> Accuracy:
+    float_ap = average_precision(reference, data, card.labels.names)
+    int8_ap = average_precision(predictions, data, card.labels.names)
+    # Not rounded: a budget is decided on these.
+    return Accuracy(
+        dataset=data.name,
+        images=len(data.truths),
+        float_map50=float_ap["map50"],
+        float_map50_95=float_ap["map50_95"],
+        int8_map50=int8_ap["map50"],
+        int8_map50_95=int8_ap["map50_95"],
+        agreement_f1=agreement_f1(predictions, reference),
+        settings=settings_text(card),
+    )
+
+
+def settings_text(card: ModelCard) -> str:
+    """How an accuracy figure was measured."""
+    return f"pycocotools, score floor 0.001, class-wise NMS {card.thresholds.iou:g}, 100 boxes, {card.input.resize}"
