@@ -68,7 +68,7 @@ def build(
 
     sources = out.parent / "sources" / recipe.name
     load = _loader(recipe, sources, mirror, say)
-    pictures = calibration or _calibration(recipe, sources, mirror, say)
+    pictures = calibration or calibration_folder(recipe, sources, mirror, say)
     dataset = _evaluation(recipe, out.parent, mirror)
     if dataset is not None and dataset.problems:
         say(summary(dataset))
@@ -149,7 +149,7 @@ def _darknet_loader(
     return load
 
 
-def _calibration(recipe: Recipe, sources: Path, mirror: Path | None, say: Say) -> Path:
+def calibration_folder(recipe: Recipe, sources: Path, mirror: Path | None, say: Say) -> Path:
     """The folder of a recipe's calibration pictures.
 
     Raises:

@@ -6,15 +6,13 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from convert.budget import check_budget, stored
 from convert.candidate import Candidate, Workbench
 from convert.cards import make_card, tool_versions
 from convert.data import Dataset
 from convert.quantize.calibration import check_calibration, load_calibration
 from convert.quantize.calibration_check import CalibrationReport, check_ranges
-from convert.quantize.coverage import coverage
+from convert.quantize.coverage import observed_coverage
 from convert.quantize.heads import split_heads
 from convert.quantize.package import pack
 from convert.quantize.ptq import DEFAULT, Options, Quantized, quantise
@@ -130,9 +128,7 @@ def _repaired(steps: tuple[Step, ...], budget: Budget, say: Say) -> Candidate | 
 
 def _check_ranges(report: CalibrationReport, quantized: Quantized, say: Say) -> CalibrationReport:
     """Adds to a calibration's report whether the ranges had settled."""
-    low = np.stack([seen.low.min(axis=1) for seen in quantized.seen.values()])
-    high = np.stack([seen.high.max(axis=1) for seen in quantized.seen.values()])
-    checked = check_ranges(report, coverage(list(quantized.seen), low, high))
+    checked = check_ranges(report, observed_coverage(quantized.seen))
     for finding in checked.warnings[len(report.warnings) :]:
         say(str(finding))
     return checked

@@ -16,7 +16,7 @@ from convert.debug.statistics import Statistics
 # A channel stands out when it is so many times as wide as the usual one,
 _OUTLIER = 10.0
 # and all but so small a share of the channels stay below.
-_FEW = 1 / 12
+_FEW = 1 / 8
 # A range is dead when it is so many times as wide as what all but a two-thousandth of the values fill. Of Gaussian
 # activations it is 1.5 times, of the long tails behind a ReLU twice.
 _DEAD, _TAIL = 4.0, 0.0005
@@ -25,6 +25,8 @@ _SHARED = 4.0
 # Where it is not known which channels matter: the usual channel fills at most this share of the range.
 _SMALL_CHANNEL = 0.25
 _MOSTLY = 0.5
+# Weights are rounded to the nearest step to measure them; rounded one after the other they do a few times better.
+_MOSTLY_WEIGHTS = 4.0
 # A tensor that is clipped but still this good has merely lost rare extremes, as it should.
 _GOOD_DB = 15.0
 # Less noise than this, and rounded this well alone: nothing is wrong.
@@ -62,13 +64,14 @@ def _outlier(one: Statistics) -> str:
         return ""
     usual = float(np.median(alive))
     large = np.flatnonzero(spans > _OUTLIER * usual)
-    rest = float(np.delete(spans, large).max(initial=0))
-    if not len(large) or len(large) > max(1, _FEW * len(spans)) or one.width < _OUTLIER / 2 * rest:
+    if not len(large) or len(large) > max(1, _FEW * len(spans)):
         return ""
     worst = int(spans.argmax())
     many = f"channel {worst}" if len(large) == 1 else f"{len(large)} channels, such as {worst},"
     verb = "is" if len(large) == 1 else "are"
-    return f"{many} {verb} {spans[worst] / usual:.0f} times as wide as the usual channel ({spans[worst]:.3g}, {usual:.3g})"
+    return (
+        f"{many} {verb} {spans[worst] / usual:.0f} times as wide as the usual channel ({spans[worst]:.3g}, {usual:.3g})"
+    )
 
 
 def _dead(one: Statistics) -> str:
@@ -82,7 +85,7 @@ def _dead(one: Statistics) -> str:
 
 
 def _weights(one: Statistics) -> str:
-    return one.weights if one.weight_noise > 2 * one.noise else ""
+    return one.weights if one.weight_noise > _MOSTLY_WEIGHTS * one.noise else ""
 
 
 def _shared(one: Statistics) -> str:
@@ -108,8 +111,8 @@ def _activation(one: Statistics) -> str:
 
 
 _TESTS: tuple[tuple[Cause, Test], ...] = (
-    ("clipped range", _clipped),
     ("outlier channel", _outlier),
+    ("clipped range", _clipped),
     ("dead range", _dead),
     ("weights", _weights),
     ("shared scale", _shared),

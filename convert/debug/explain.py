@@ -93,7 +93,7 @@ def explain(
         *check_outputs(card, names, subject.float_heads),
         *([better] if better else []),
         *others,
-        *tensor_findings(tensors),
+        *tensor_findings(tensors, agreement),
     ]
     explanation = Explanation(
         card.name,

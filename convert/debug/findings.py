@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from convert.debug.model import Cause, Finding, TensorError
 from convert.quantize.calibration_check import RANGES, CalibrationReport
 
-# A cause is told of when so much of the noise has it,
+# A cause is told of when so much of the noise has it.
 _LARGE = 0.2
-# clipping when so many tensors have it, or one with so much of the noise.
-_MANY_CLIPPED = 3
+# These are found in every network to some degree, and told of only where it finds other things than it should.
+_COMMON, _AGREES = ("shared scale", "weights"), 97.0
 _NAMED = 3
 
 # What is expected, and what to do.
@@ -41,18 +41,23 @@ _CLIPPED = (
 )
 
 
-def tensor_findings(tensors: Sequence[TensorError]) -> list[Finding]:
-    """Causes that many tensors, or a large part of the noise, have."""
-    found = []
+def tensor_findings(tensors: Sequence[TensorError], agreement: float) -> list[Finding]:
+    """Causes of a large part of the noise.
+
+    Args:
+        tensors: What was found out about each.
+        agreement: F1 of int8 with float detections, in percent.
+    """
+    found: list[Finding] = []
     clipped = [one for one in tensors if one.cause == "clipped range"]
-    if len(clipped) >= _MANY_CLIPPED or sum(one.noise for one in clipped) >= _LARGE:
+    if sum(one.noise for one in clipped) >= _LARGE:
         worst = sorted(clipped, key=lambda one: -one.noise)
         seen = f"{len(clipped)} of {len(tensors)} tensors are clipped, {_names(worst)} ({worst[0].detail})"
         found.append(Finding("clipped range", seen, *_CLIPPED))
     for cause, advice in _ADVICE.items():
         those = sorted((one for one in tensors if one.cause == cause), key=lambda one: -one.noise)
         share = sum(one.noise for one in those)
-        if share >= _LARGE:
+        if share >= _LARGE and not (cause in _COMMON and agreement >= _AGREES):
             seen = f"{share:.0%} of the noise comes from {len(those)} tensors, {_names(those)} ({those[0].detail})"
             found.append(Finding(cause, seen, *advice))
     return found

@@ -182,9 +182,7 @@ class _Sums:
         return np.asarray(np.sum(self.parts.get(name, [np.zeros(1)]), axis=0), np.float64)
 
 
-def _statistics(
-    quantized: Quantized, point: str, sums: _Sums, others: Sequence[str], maker: Any | None
-) -> Statistics:
+def _statistics(quantized: Quantized, point: str, sums: _Sums, others: Sequence[str], maker: Any | None) -> Statistics:
     rows = np.concatenate(sums.parts["rows"])
     pictures = len(rows) / _ROWS
     own, gain = sums.total("own") / pictures, quantized.seen[point].gain
@@ -221,8 +219,7 @@ def _neighbour(quantized: Quantized, point: str) -> tuple[str, Next]:
         behind = followers(layer)[0].name
         return (behind if behind in points else ""), "leaky"
     sigmoid = any(
-        isinstance(each, keras.layers.Activation) and each.activation.__name__ == "sigmoid"
-        for each in followers(layer)
+        isinstance(each, keras.layers.Activation) and each.activation.__name__ == "sigmoid" for each in followers(layer)
     )
     return "", "sigmoid" if sigmoid else ""
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from convert.debug.model import Finding
 from convert.debug.pictures import Pictures, detections
-from convert.evaluate.agreement import MIN_IOU
+from convert.evaluate.agreement import MIN_IOU, agreement_f1
 from convert.evaluate.detection import Prediction, pixel_truths
 from runtime.card import Color, InputSpec, ModelCard
 from runtime.detections import Detections
@@ -25,8 +25,8 @@ Floats = npt.NDArray[np.float32]
 Objects = tuple[Floats, npt.NDArray[np.int32]]
 Run = Callable[[Floats], Sequence[Floats]]
 
-# The other way must be so much better, and not by a single lucky box.
-_BETTER, _LEAST = 1.5, 1.0
+# The other way must be so much better, and not by a single lucky box: F1 in percent, or summed scores.
+_BETTER, _LEAST_F1, _LEAST_SCORE = 1.5, 10.0, 1.0
 _PICTURES = 8
 _SAME = 0.03
 # More confident boxes than this in one picture are the mark of a network that is fed far too large numbers.
@@ -81,19 +81,21 @@ def check_normalisation(
     def total(spec: InputSpec) -> float:
         fed = dataclasses.replace(card, input=spec)
         found = detections(fed, names, run(few.samples(spec)), few.frames)
-        if known:
-            return sum(_hits(one, *objects) for one, objects in zip(found, known, strict=True))
+        if known is not None:
+            return agreement_f1(found, known)
         return _consistent(found, _seen_in_mirror(fed, names, run, few))
 
     given = total(card.input)
     scores = {name: total(spec) for name, spec in alternatives(card.input).items()}
     best = max(scores, key=lambda name: scores[name])
-    if scores[best] < max(_LEAST, _BETTER * given):
+    least = _LEAST_SCORE if known is None else _LEAST_F1
+    if scores[best] < max(least, _BETTER * given):
         return None
+    what = "scores of detections that the mirrored image confirms" if known is None else "F1 of detections in percent"
     return Finding(
         "normalisation",
-        f"with {describe(card.input)} the scores of right detections in {len(few.frames)} images add up to "
-        f"{given:.1f}, and with {best} to {scores[best]:.1f}",
+        f"the {what} on {len(few.frames)} images: {given:.1f} with {describe(card.input)}, "
+        f"{scores[best]:.1f} with {best}",
         f"expected the input as it was in training, so probably {best}",
         "correct scale, offset and colour order of the input where the network is imported, and convert again",
     )
@@ -115,17 +117,21 @@ def _alike(one: InputSpec, other: InputSpec) -> bool:
     return one.color == other.color and bool((np.abs(first - second) <= _SAME * np.ptp(first)).all())
 
 
-def _truths(card: ModelCard, few: Pictures, reference: Sequence[Prediction] | None) -> list[Objects] | None:
+def _truths(card: ModelCard, few: Pictures, reference: Sequence[Prediction] | None) -> list[Prediction] | None:
     """What is in the pictures: as annotated, or as another network finds it; ``None`` where nobody knows."""
     if few.data.annotated:
         empty = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
         nothing = [Prediction(Detections(*empty), frame.width, frame.height) for frame in few.frames]
         truths = pixel_truths(nothing, few.data, card.labels.names)
-        return [(np.asarray(truth.boxes, np.float32), truth.class_ids) for truth in truths]
-    if reference is not None:
-        theirs = [reference[at].found for at in few.chosen]
-        return [(found.boxes, found.class_ids) for found in theirs]
-    return None
+        return [
+            Prediction(
+                Detections(np.asarray(truth.boxes, np.float32), np.ones(len(truth.boxes), np.float32), truth.class_ids),
+                one.width,
+                one.height,
+            )
+            for one, truth in zip(nothing, truths, strict=True)
+        ]
+    return None if reference is None else [reference[at] for at in few.chosen]
 
 
 def _seen_in_mirror(card: ModelCard, names: Sequence[str], run: Run, few: Pictures) -> list[Objects]:
@@ -151,7 +157,8 @@ def _consistent(found: Sequence[Prediction], mirrored: Sequence[Objects]) -> flo
         size = np.array([one.width, one.height] * 2, np.float32)
         next_one, (boxes, class_ids) = found[(at + 1) % len(found)], mirrored[(at + 1) % len(found)]
         elsewhere = boxes / np.array([next_one.width, next_one.height] * 2, np.float32) * size
-        total += _hits(one, *mirrored[at]) - (_hits(one, elsewhere, class_ids) if len(found) > 1 else 0)
+        total += _hits(one, *mirrored[at])
+        total -= _hits(one, np.asarray(elsewhere, np.float32), class_ids) if len(found) > 1 else 0
     return total
 
 

@@ -82,8 +82,8 @@ class _Replay:
         float32 = np.dtype(np.float32)
         self._input = np.zeros((1, spec.height, spec.width, 3), np.float32)
         self._heads, self._at = heads, -1
-        self.inputs = (TensorSpec(spec.name, self._input.shape, float32),)
-        self.outputs = tuple(
+        self.inputs: tuple[TensorSpec, ...] = (TensorSpec(spec.name, self._input.shape, float32),)
+        self.outputs: tuple[TensorSpec, ...] = tuple(
             TensorSpec(name, (1, *head.shape[1:]), float32) for name, head in zip(names, heads, strict=True)
         )
 

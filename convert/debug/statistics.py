@@ -91,7 +91,8 @@ def head_noise(rounded: list[Floats], exact: list[Floats]) -> float:
     """Noise in raw outputs: mean square error over variance, mean over the outputs.
 
     Args:
-        rounded, exact: One array per output, of equal shapes.
+        rounded: One array per output.
+        exact: The same without noise.
     """
     shares = []
     for mine, wanted in zip(rounded, exact, strict=True):

@@ -7,7 +7,8 @@ int8 tensor costs, whatever tool made the file and whatever it did to the networ
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+import dataclasses
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +46,11 @@ _MOVING = (
     "UNPACK",
     "TILE",
 )
-_NAMES = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+# How closely a range must end at 6 to be a ReLU6's.
+_SIX = 0.05
+_NAMES: dict[int, str] = {
+    number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)
+}
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class Twin:
         self._kinds = [tensor.type for tensor in self._graph.tensors]
         self._join_copies()
         self.points = self._points()
+        self._show_activations()
         for tensor in self._graph.tensors:
             self._to_float(tensor)
 
@@ -101,7 +107,10 @@ class Twin:
         """
         graph = self._graph
         kept = graph.tensors, graph.operators, graph.outputs, self._model.operatorCodes
-        graph.tensors, self._model.operatorCodes = list(graph.tensors), [*kept[3], _opcode("QUANTIZE"), _opcode("DEQUANTIZE")]
+        graph.tensors, self._model.operatorCodes = (
+            list(graph.tensors),
+            [*kept[3], _opcode("QUANTIZE"), _opcode("DEQUANTIZE")],
+        )
         graph.operators = [each for operator in kept[1] for each in self._rounding(operator, set(rounded))]
         if shown:
             graph.outputs = [*kept[2], *(point.tensor for point in self.points if point.tensor not in kept[2])]
@@ -141,23 +150,35 @@ class Twin:
 
     def _join_copies(self) -> None:
         """Takes out conversions between number types: in float they change nothing."""
-        graph, same = self._graph, {}
+        graph = self._graph
+        same: dict[int, int] = {}
         kept = []
         for operator in graph.operators:
             operator.inputs = [same.get(int(index), int(index)) for index in operator.inputs]
-            if self._codes[operator.opcodeIndex] in _CONVERTING and self._scale(operator.inputs[0], operator.outputs[0]):
+            if self._codes[operator.opcodeIndex] in _CONVERTING and self._scale(
+                operator.inputs[0], operator.outputs[0]
+            ):
                 same[int(operator.outputs[0])] = operator.inputs[0]
             else:
                 kept.append(operator)
         graph.operators = kept
-        for at, index in enumerate(graph.outputs):
-            joined = same.get(int(index), int(index))
-            graph.tensors[joined].name = graph.tensors[index].name
-            graph.outputs[at] = joined
+        for index in graph.outputs:
+            graph.tensors[same.get(int(index), int(index))].name = graph.tensors[index].name
+        graph.outputs = [same.get(int(index), int(index)) for index in graph.outputs]
 
     def _scale(self, source: int, target: int) -> bool:
         """Whether a conversion is one between float and 8 bits, or two 8-bit tensors, that are computed."""
         return self._constant(source) is None and any(self._kinds[i] in _BYTES for i in (source, target))
+
+    def _show_activations(self) -> None:
+        """Makes ReLU and ReLU6 of ranges that begin at 0: older tools leave these activations to the clipping."""
+        activations = schema.ActivationFunctionType
+        for operator in self._graph.operators:
+            options, span = operator.builtinOptions, self._range(int(operator.outputs[0]))
+            if span is None or span[0] < 0 or getattr(options, "fusedActivationFunction", None) != activations.NONE:
+                continue
+            six = abs(span[1] - 6) < _SIX
+            options.fusedActivationFunction = activations.RELU6 if six else activations.RELU
 
     def _points(self) -> tuple[Point, ...]:
         graph = self._graph
@@ -172,9 +193,9 @@ class Twin:
                 span = self._range(index)
                 if span is not None and maker not in _MOVING:
                     source = int(operator.inputs[0]) if len(operator.inputs) else -1
-                    name = short_name(graph.tensors[index].name.decode(errors="replace"))
-                    found.append(Point(name, index, span, tuple(readers.get(index, ())), maker, source))
-        return tuple(found)
+                    found.append(Point("", index, span, tuple(readers.get(index, ())), maker, source))
+        names = short_names([graph.tensors[point.tensor].name.decode(errors="replace") for point in found])
+        return tuple(dataclasses.replace(point, name=name) for point, name in zip(found, names, strict=True))
 
     def _range(self, index: int) -> Range | None:
         """What an 8-bit tensor with one scale can hold."""
@@ -189,7 +210,12 @@ class Twin:
 
     def _to_float(self, tensor: Any) -> None:
         quantization = tensor.quantization
-        if tensor.type not in _STORED or quantization is None or quantization.scale is None or not len(quantization.scale):
+        if (
+            tensor.type not in _STORED
+            or quantization is None
+            or quantization.scale is None
+            or not len(quantization.scale)
+        ):
             return
         stored = self._model.buffers[tensor.buffer].data
         if stored is not None and len(stored):
@@ -205,10 +231,28 @@ class Twin:
         return data if data is not None and len(data) else None
 
 
-def short_name(name: str) -> str:
-    """The layer a tensor is named after: ``split_1/conv_3_1/BiasAdd;split_1/conv_3_1/Squeeze`` is ``conv_3_1``."""
+def short_names(names: Sequence[str]) -> list[str]:
+    """The layers that tensors are named after, with as much of their path as it takes to tell them apart.
+
+    ``split_1/conv_3_1/BiasAdd;split_1/conv_3_1/Squeeze`` is ``conv_3``.
+    """
+    paths = [_path(name) for name in names]
+    found = []
+    for at, path in enumerate(paths):
+        others = [other for position, other in enumerate(paths) if position != at]
+        depth = next((d for d in range(1, len(path)) if all(o[-d:] != path[-d:] for o in others)), len(path))
+        name = "/".join(path[-depth:])
+        found.append(name if path not in others else f"{name} #{at}")
+    return found
+
+
+def _path(name: str) -> list[str]:
+    """The layers around a tensor, outermost first, without its own op's name."""
     parts = name.split(";")[-1].split("/")
-    return parts[-2] if len(parts) > 1 and parts[-2] else parts[-1]
+    inner = parts[:-1] if len(parts) > 1 else parts
+    # Keras numbers the second use of a whole network, and every layer in it.
+    again = len(inner) > 1 and inner[0].endswith("_1")
+    return [part.removesuffix("_1") if again else part for part in inner]
 
 
 def _real(values: npt.NDArray[Any], quantization: Any) -> npt.NDArray[np.float32]:
