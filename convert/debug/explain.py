@@ -75,7 +75,7 @@ def explain(
     measured = subject.measure()
     rounded = subject.heads()
     noise, agreement = head_noise(rounded, subject.float_heads), agreed(rounded)
-    tensors = _errors(measured)
+    tensors = tensor_errors(measured)
     partners = {one.name: one.partner for one in measured}
     progress = Progress("restoring tensors")
     chosen = _suspects(tensors, partners)
@@ -107,8 +107,8 @@ def explain(
     return explanation, measured
 
 
-def _errors(measured: Sequence[Statistics]) -> list[TensorError]:
-    """The tensors, most noise first."""
+def tensor_errors(measured: Sequence[Statistics]) -> list[TensorError]:
+    """What was measured as errors and causes, most noise first."""
     total = sum(one.noise + one.weight_noise for one in measured) or 1.0
     tensors = []
     for one in measured:

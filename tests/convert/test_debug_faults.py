@@ -84,7 +84,7 @@ def test_wrong_normalisation(keen: tuple[Path, Path], photos: Path, tmp_path: Pa
     good, bad = tmp_path / "good.tflite", tmp_path / "bad.tflite"
     assert convert([*map(str, ["quantize", cfg, "-o", good, "--calibration", photos])]) == 0
     card = require_card(good)
-    wrong = dataclasses.replace(card, input=dataclasses.replace(card.input, scale=(1 / 127.5,), offset=(-1.0,)))
+    wrong = dataclasses.replace(card, input=dataclasses.replace(card.input, scale=(1.0,)))
     bad.write_bytes(pack(good.read_bytes(), wrong))
     compared = "--reference", cfg, "--data", data
     assert convert([*map(str, ["evaluate", good, *compared, "--max-drop", 5, "--min-agreement", 90])]) == 0
@@ -92,7 +92,7 @@ def test_wrong_normalisation(keen: tuple[Path, Path], photos: Path, tmp_path: Pa
     assert "agreement F1 is" in str(gate("evaluate", bad, *compared, "--min-agreement", 90))
     found = facts(bad, *compared)
     (finding,) = (f for f in found["findings"] if f["kind"] == "normalisation")
-    assert re.search(r"8 images: [0-9.]+ with -1..1, rgb, [0-9.]+ with 0..1, rgb", finding["seen"])
+    assert re.search(r"8 images: [0-9.]+ with 0..255, rgb, [0-9.]+ with 0..1, rgb", finding["seen"])
     assert finding["expected"].endswith("probably 0..1, rgb")
     assert "normalisation" not in kinds(facts(good, *compared))
 
@@ -101,7 +101,7 @@ def test_wrong_normalisation_of_a_float_network(keen: tuple[Path, Path], photos:
     """Nothing is lost by int8 then, so that it has to be found by trying."""
     cfg, data = keen
     source = load_source(cfg)
-    wrong = dataclasses.replace(source, input=dataclasses.replace(source.input, scale=(1 / 127.5,), offset=(-1.0,)))
+    wrong = dataclasses.replace(source, input=dataclasses.replace(source.input, scale=(1.0,)))
     done = debug_source(wrong, photos, data, read_dataset(data), lambda _: None)
     (finding,) = (each for each in done.explanation.findings if each.kind == "normalisation")
     assert finding.expected.endswith("probably 0..1, rgb")
