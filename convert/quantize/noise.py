@@ -65,6 +65,11 @@ def units(quantized: Quantized) -> list[Unit]:
     return sorted(found, key=lambda unit: -unit.noise / unit.cost)
 
 
+def network_work(model: keras.Model) -> float:
+    """Work of all layers, in the unit of :attr:`Unit.cost`."""
+    return sum(_work(layer) for layer in model.layers if not isinstance(layer, keras.layers.InputLayer))
+
+
 def _cost(model: keras.Model, points: list[str]) -> float:
     layers: Mapping[str, Any] = {
         layer.name: layer for p in points for layer in [model.get_layer(p), *followers(model.get_layer(p))]

@@ -29,7 +29,9 @@ def relevance(decoder: DecoderSpec, bindings: Sequence[OutputBinding], outputs: 
     """
     maps = []
     for head, spec in enumerate(decoder.heads):
-        parts: dict[str, Floats] = {b.kind: output for b, output in zip(bindings, outputs, strict=True) if b.head == head}
+        parts: dict[str, Floats] = {
+            b.kind: output for b, output in zip(bindings, outputs, strict=True) if b.head == head
+        }
         maps.append(_scores(decoder, parts, len(spec.anchors)))
     finest = max(maps, key=lambda each: each.shape[1] * each.shape[2])
     best: Floats = np.maximum.reduce([resized(each, finest.shape[1:3]) for each in maps])
