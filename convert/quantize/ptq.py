@@ -23,6 +23,7 @@ from convert.quantize.observe import Observed, observe
 from convert.quantize.ranges import RangeMethod, choose_ranges
 from convert.quantize.refit import refit
 from convert.quantize.rounding import round_nearest
+from convert.quantize.split_leaky import split_leaky
 from convert.quantize.tensors import Range, TensorPlan, plan_tensors
 from convert.quiet import quiet
 
@@ -37,7 +38,7 @@ class Options:
     """What post-training quantisation does; the default is all of it.
 
     Attributes:
-        equalise: Rescale channels.
+        equalise: Rescale channels, and write narrow leaky ReLUs as two ReLUs.
         ranges: How ranges are chosen.
         refit: Fit weights and biases to the rounded inputs; otherwise weights are rounded to the nearest step.
     """
@@ -104,6 +105,8 @@ def quantise(
         progress: Makes a progress display from a title.
     """
     exact = fold_norms(model)
+    if options.equalise:
+        exact = split_leaky(exact)
     plan = plan_tensors(exact)
     seen = observe(exact, plan.inner, samples[:_MAX_OBSERVED], progress("observing"))
     if options.equalise:
