@@ -73,25 +73,22 @@ class Workbench:
             self._reference = predict(Detector(self._card, executor), self._data, Progress("float"))
         return self._reference
 
-    def convert(
-        self, quantized: Quantized | None, precision: Precision = "int8", leave: frozenset[str] = frozenset()
-    ) -> Candidate:
+    def convert(self, quantized: Quantized | None, precision: Precision = "int8") -> Candidate:
         """Converts and measures.
 
         Args:
             quantized: Weights and ranges; ``None`` leaves both to TensorFlow's converter.
-            precision: What the numbers become.
-            leave: Points that stay float; ``precision`` is then ``mixed``.
+            precision: What the numbers become; ``mixed`` where tensors of ``quantized`` stay float.
 
         Raises:
             RunError: The converter failed.
         """
         model, pictures = self._split.model, self._samples if precision in ("int8", "int16") else None
         if quantized is not None:
-            model = quantized.simulation(leave=leave)
+            model = quantized.simulation()
             pictures = self._samples[:_GAP_PICTURES] if quantized.plan.gaps else None
         split = SplitModel(model, self._split.bindings)
-        bare = to_tflite(split, self._card.input.name, "mixed" if leave else precision, pictures)
+        bare = to_tflite(split, self._card.input.name, precision, pictures)
         return self._measure(bare)
 
     def _measure(self, bare: bytes) -> Candidate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from convert.budget import check_budget, stored
@@ -17,6 +18,7 @@ from convert.quantize.heads import split_heads
 from convert.quantize.package import pack
 from convert.quantize.ptq import DEFAULT, Options, Quantized, quantise
 from convert.quantize.ranges import input_range
+from convert.quantize.relevance import relevance
 from convert.quantize.tflite import Precision
 from convert.recipe import Budget
 from convert.repair import Step, best_step, repair, table
@@ -85,11 +87,12 @@ def convert(
     steps: tuple[Step, ...] = ()
     if precision == "int8":
         say(f"quantising with {len(samples.samples)} calibration images (this takes a minute or two)")
-        quantized = quantise(split.model, input_range(source.input), samples.samples, options)
+        where = partial(relevance, source.decoder, split.bindings)
+        quantized = quantise(split.model, input_range(source.input), samples.samples, options, where)
         checked = _check_ranges(checked, quantized, say)
         candidate = workbench.convert(quantized)
         if budget and data and budget.max_slowdown and _misses(candidate, budget):
-            steps = repair(quantized, candidate, workbench, budget, say)
+            steps = repair(quantized, samples.samples, candidate, workbench, budget, say)
             candidate = _repaired(steps, budget, say) or candidate
     else:
         candidate = workbench.convert(None, precision)

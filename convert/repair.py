@@ -2,7 +2,7 @@
 
 Everything that costs nothing on the device (equalised channels, searched ranges, refitted weights, split heads) is in
 every conversion. What is left costs time: tensors that stay float. They are taken in the order of what they bring for
-what they cost; how many it takes is found by doubling and then halving, each step a real file, measured and timed.
+what they cost, in growing sets, each a real file with weights fitted to it, measured and timed.
 """
 
 from __future__ import annotations
@@ -12,18 +12,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from convert.budget import check_budget
 from convert.candidate import Candidate, Workbench
-from convert.quantize.noise import units
+from convert.quantize.noise import network_work, units
 from convert.quantize.package import pack
-from convert.quantize.ptq import Quantized
+from convert.quantize.ptq import Quantized, leave_float
 from convert.recipe import Budget
 from runtime.bench import bench
 from runtime.errors import BudgetError
 
 _RUNS = 60
-# More would be a float network with extra steps.
-_MOST = 32
+# How far each try goes, relative to what is allowed by the estimate.
+_SHARES = (0.25, 0.5, 1.0, 2.0, 3.0)
 
 Say = Callable[[str], None]
 
@@ -47,43 +50,63 @@ class Step:
     ms: float
 
 
-def repair(quantized: Quantized, first: Candidate, workbench: Workbench, budget: Budget, say: Say) -> tuple[Step, ...]:
+def repair(
+    quantized: Quantized,
+    samples: npt.NDArray[np.float32],
+    first: Candidate,
+    workbench: Workbench,
+    budget: Budget,
+    say: Say,
+) -> tuple[Step, ...]:
     """Tries ever more float tensors until the budget holds.
 
     Args:
         quantized: The network.
+        samples: The calibration inputs it was made with.
         first: Its pure int8 conversion, which missed the budget.
         workbench: Converts and measures.
         budget: What is wanted; ``max_slowdown`` is what may be paid for it.
         say: Takes progress messages.
 
     Returns:
-        All steps in the order they were tried, pure int8 first. The last one that is within the budget and its
-        ``max_slowdown`` is the smallest found; there may be none.
+        All steps in the order they were tried, pure int8 first; the last one may be within the budget.
     """
-    ladder = units(quantized)
+    allowed = budget.max_slowdown or 0.0
     steps = [Step("int8", (), first, 0.0, _milliseconds(first, first)[1])]
-    failed, passed, count = 0, None, 1
-    while count <= min(_MOST, len(ladder)):
-        left = tuple(point for unit in ladder[:count] for point in unit.points)
+    for left in rungs(quantized, allowed / 100):
         say(f"budget missed: trying {len(left)} tensors in float")
-        candidate = workbench.convert(quantized, leave=frozenset(left))
+        candidate = workbench.convert(leave_float(quantized, frozenset(left), samples), "mixed")
         base, ms = _milliseconds(first, candidate)
-        step = Step(f"{len(left)} tensors in float", left, candidate, 100 * (ms / base - 1), ms)
-        steps.append(step)
-        if within(step, budget):
-            passed = count
-        elif passed is None and step.slowdown > (budget.max_slowdown or 0):
-            break
-        else:
-            failed = count
-        if passed is None:
-            count *= 2
-        elif passed - failed > 1:
-            count = (passed + failed) // 2
-        else:
+        steps.append(Step(f"{len(left)} tensors in float", left, candidate, 100 * (ms / base - 1), ms))
+        if within(steps[-1], budget) or steps[-1].slowdown > allowed:
             break
     return tuple(steps)
+
+
+def rungs(quantized: Quantized, allowed: float) -> list[tuple[str, ...]]:
+    """Sets of tensors to keep in float, small ones first.
+
+    Args:
+        quantized: The network.
+        allowed: Share of the network's work that may become slower.
+
+    Returns:
+        The tensors that bring most for their cost, up to growing shares of ``allowed``; beyond it too, because the
+        share is an estimate, and the slowdown is measured.
+    """
+    ladder, total = units(quantized), network_work(quantized.exact)
+    sets: list[tuple[str, ...]] = []
+    for share in _SHARES:
+        left: list[str] = []
+        spent = 0.0
+        for unit in ladder:
+            if left and spent + unit.cost > share * allowed * total:
+                break
+            spent += unit.cost
+            left += unit.points
+        if left and (not sets or len(left) > len(sets[-1])):
+            sets.append(tuple(left))
+    return sets
 
 
 def within(step: Step, budget: Budget) -> bool:

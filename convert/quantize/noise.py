@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from convert.quantize.graph import followers, is_convolution, is_depthwise, leaky_slope
+from convert.quantize.graph import MOVING, followers, is_convolution, is_depthwise, leaky_slope
 from convert.quantize.ptq import Quantized
 
 # Moving a number costs about as much as so many multiply-accumulates.
@@ -65,11 +64,26 @@ def units(quantized: Quantized) -> list[Unit]:
     return sorted(found, key=lambda unit: -unit.noise / unit.cost)
 
 
+def network_work(model: keras.Model) -> float:
+    """Work of all layers, in the unit of :attr:`Unit.cost`."""
+    return sum(_work(layer) for layer in model.layers if not isinstance(layer, keras.layers.InputLayer))
+
+
 def _cost(model: keras.Model, points: list[str]) -> float:
-    layers: Mapping[str, Any] = {
-        layer.name: layer for p in points for layer in [model.get_layer(p), *followers(model.get_layer(p))]
-    }
+    layers: dict[str, Any] = {}
+    for point in points:
+        _collect(model.get_layer(point), layers)
     return sum(_work(layer) for layer in layers.values())
+
+
+def _collect(layer: Any, layers: dict[str, Any]) -> None:
+    """Adds a layer and all that read its numbers, through layers that only move them."""
+    layers[layer.name] = layer
+    for reader in followers(layer):
+        if isinstance(reader, (*MOVING, keras.layers.Concatenate)):
+            _collect(reader, layers)
+        else:
+            layers[reader.name] = reader
 
 
 def _work(layer: Any) -> float:

@@ -6,7 +6,8 @@ for each tensor, weights refitted and rounded. File size and speed are those of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -22,7 +23,11 @@ from convert.quantize.observe import Observed, observe
 from convert.quantize.ranges import RangeMethod, choose_ranges
 from convert.quantize.refit import refit
 from convert.quantize.rounding import round_nearest
+from convert.quantize.split_leaky import split_leaky
 from convert.quantize.tensors import Range, TensorPlan, plan_tensors
+from convert.quiet import quiet
+
+Relevance = Callable[[Sequence[npt.NDArray[np.float32]]], npt.NDArray[np.float32]]
 
 # Extremes settle well before this, and each picture is a pass forwards and two backwards.
 _MAX_OBSERVED = 128
@@ -33,7 +38,7 @@ class Options:
     """What post-training quantisation does; the default is all of it.
 
     Attributes:
-        equalise: Rescale channels.
+        equalise: Rescale channels, and write narrow leaky ReLUs as two ReLUs.
         ranges: How ranges are chosen.
         refit: Fit weights and biases to the rounded inputs; otherwise weights are rounded to the nearest step.
     """
@@ -63,6 +68,8 @@ class Quantized:
         plan: The int8 tensors.
         ranges: A range for each scale group, the input's too.
         seen: What was observed in ``exact`` at each point but the input.
+        relevance: Where the outputs matter in each calibration picture, where that was asked for.
+        leave: Points that stay float.
     """
 
     exact: keras.Model
@@ -70,10 +77,12 @@ class Quantized:
     plan: TensorPlan
     ranges: Mapping[str, Range]
     seen: Mapping[str, Observed]
+    relevance: npt.NDArray[np.float32] | None = None
+    leave: frozenset[str] = frozenset()
 
     def simulation(self, switch: bool = False, leave: frozenset[str] = frozenset()) -> keras.Model:
         """The int8 network in float arithmetic; see :func:`~convert.quantize.fake_quant.fake_quantise`."""
-        return fake_quantise(self.model, self.plan, self.ranges, switch, leave)
+        return fake_quantise(self.model, self.plan, self.ranges, switch, self.leave | leave)
 
 
 def quantise(
@@ -81,6 +90,7 @@ def quantise(
     input_range: Range,
     samples: npt.NDArray[np.float32],
     options: Options = DEFAULT,
+    relevance: Relevance | None = None,
     progress: Callable[[str], Callable[[int, int], None]] = Progress,
 ) -> Quantized:
     """Chooses weights and ranges for int8.
@@ -90,22 +100,50 @@ def quantise(
         input_range: What the input's pixels become, lowest and highest.
         samples: ``(n, height, width, 3)`` calibration inputs.
         options: What is done.
+        relevance: From the float network's outputs, one array ``(n, rows, columns, channels)`` each, to where in each
+            picture they matter, ``(n, rows, columns)`` in 0..1; see ``convert.quantize.relevance``.
         progress: Makes a progress display from a title.
     """
     exact = fold_norms(model)
+    if options.equalise:
+        exact = split_leaky(exact)
     plan = plan_tensors(exact)
     seen = observe(exact, plan.inner, samples[:_MAX_OBSERVED], progress("observing"))
     if options.equalise:
         seen = equalise(exact, plan, seen)
     ranges = choose_ranges(exact, plan, seen, options.ranges)
     ranges[plan.group[plan.points[0]]] = input_range
-    rounded = keras.models.clone_model(exact)
-    rounded.set_weights(exact.get_weights())
+    where = relevance(_outputs(exact, samples)) if relevance and options.refit else None
+    rounded = _copy(exact)
     if options.refit:
-        refit(rounded, plan, ranges, samples, progress("refitting weights"))
+        refit(rounded, plan, ranges, samples, progress("refitting weights"), where)
     else:
         _round_weights(rounded)
-    return Quantized(exact, rounded, plan, ranges, seen)
+    return Quantized(exact, rounded, plan, ranges, seen, where)
+
+
+def leave_float(quantized: Quantized, points: frozenset[str], samples: npt.NDArray[np.float32]) -> Quantized:
+    """The same network with some tensors in float, its weights fitted to that.
+
+    Args:
+        quantized: The network; it is not changed.
+        points: What stays float.
+        samples: As for :func:`quantise`.
+    """
+    model, ranges = _copy(quantized.exact), quantized.ranges
+    refit(model, quantized.plan, ranges, samples, Progress("refitting weights"), quantized.relevance, points)
+    return dataclasses.replace(quantized, model=model, leave=points)
+
+
+def _copy(model: keras.Model) -> keras.Model:
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _outputs(model: keras.Model, samples: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+    with quiet():
+        return [np.asarray(each) for each in keras.tree.flatten(model.predict(samples, batch_size=8, verbose=0))]
 
 
 def _round_weights(model: keras.Model) -> None:

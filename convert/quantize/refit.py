@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from convert.quantize.graph import inputs_of, is_convolution, is_depthwise
+from convert.quantize.graph import inputs_of, is_convolution, is_depthwise, outputs_of
 from convert.quantize.patches import Places, patches_at, places
+from convert.quantize.relevance import resized
 from convert.quantize.rounding import round_nearest, round_weights
 from convert.quantize.tensors import Range, TensorPlan
 
@@ -36,6 +37,8 @@ _BATCH = 8
 # The largest tensor of all pictures may take this much; fewer pictures are used where it would be more.
 _MAX_BYTES = 384 << 20
 _MAX_SAMPLES = 128
+# Weight of a place where nothing is found; the mean over all places is 1 more.
+_ANYWHERE = 0.3
 
 
 def refit(
@@ -44,6 +47,8 @@ def refit(
     ranges: Mapping[str, Range],
     samples: npt.NDArray[np.float32],
     progress: Callable[[int, int], None] | None = None,
+    relevance: npt.NDArray[np.float32] | None = None,
+    leave: frozenset[str] = frozenset(),
     seed: int = 0,
 ) -> None:
     """Replaces all weights of a network by rounded ones, in place.
@@ -54,9 +59,16 @@ def refit(
         ranges: Their ranges, by scale group.
         samples: ``(n, height, width, 3)`` calibration inputs.
         progress: Called with (done, total) layers.
+        relevance: ``(n, rows, columns)`` in 0..1, where in each picture the outputs matter; the convolutions that make
+            the outputs are fitted to these places above all. The layers before see everything: weighing theirs too
+            costs more elsewhere than it brings.
+        leave: Points that stay float.
         seed: Of the places looked at.
     """
-    walk = _Walk(model, plan, ranges, samples[: _sample_count(model, len(samples))], np.random.default_rng(seed))
+    count = _sample_count(model, len(samples))
+    weights = None if relevance is None else relevance[:count] / max(float(relevance[:count].mean()), 1e-9) + _ANYWHERE
+    walk = _Walk(model, plan, ranges, samples[:count], weights, np.random.default_rng(seed))
+    walk.points -= leave
     for index, layer in enumerate(model.layers):
         walk.visit(layer)
         if progress:
@@ -81,10 +93,12 @@ class _Walk:
         plan: TensorPlan,
         ranges: Mapping[str, Range],
         samples: npt.NDArray[np.float32],
+        weights: npt.NDArray[np.float32] | None,
         random: np.random.Generator,
     ) -> None:
-        self._plan, self._ranges, self._random = plan, ranges, random
-        self._points = set(plan.inner)
+        self._plan, self._ranges, self._weights, self._random = plan, ranges, weights, random
+        self._ends = outputs_of(model)
+        self.points = set(plan.inner)
         self._batches = [tf.constant(samples[i : i + _BATCH]) for i in range(0, len(samples), _BATCH)]
         self._exact: Flow = {}
         self._rounded: Flow = {}
@@ -103,9 +117,12 @@ class _Walk:
         exact = self._run(layer, self._exact)
         if is_convolution(layer):
             (source,) = inputs_of(layer)
-            _fit(layer, self._rounded[source], exact, self._random)
+            weights = None
+            if self._weights is not None and layer.name in self._ends:
+                weights = resized(self._weights, tuple(exact[0].shape[1:3]))
+            _fit(layer, self._rounded[source], exact, weights, self._random)
         rounded = self._run(layer, self._rounded)
-        if layer.name in self._points:
+        if layer.name in self.points:
             low, high = self._ranges[self._plan.group[layer.name]]
             rounded = [tf.quantization.fake_quant_with_min_max_args(each, low, high) for each in rounded]
         self._exact[layer.name], self._rounded[layer.name] = exact, rounded
@@ -124,8 +141,14 @@ class _Walk:
                 del self._exact[name], self._rounded[name]
 
 
-def _fit(layer: Any, inputs: list[Any], wanted: list[Any], random: np.random.Generator) -> None:
-    """Fits and rounds one convolution."""
+def _fit(
+    layer: Any,
+    inputs: list[Any],
+    wanted: list[Any],
+    weights_at: npt.NDArray[np.float32] | None,
+    random: np.random.Generator,
+) -> None:
+    """Fits and rounds one convolution; ``weights_at`` are ``(pictures, rows, columns)`` of its output."""
     kernel, _ = layer.get_weights()
     shape = kernel.shape
     depthwise = is_depthwise(layer)
@@ -135,10 +158,18 @@ def _fit(layer: Any, inputs: list[Any], wanted: list[Any], random: np.random.Gen
         return
     pictures = sum(int(each.shape[0]) for each in inputs)
     count = max(_PLACES, _PLACES_PER_INPUT * unknowns) // pictures + 1
-    moments = _Moments(depthwise)
+    moments, picture = _Moments(depthwise), 0
     for batch, target in zip(inputs, wanted, strict=True):
         where = places(layer, batch.shape, count, random)
-        moments.add(patches_at(batch.numpy(), where), _values_at(target.numpy(), where))
+        here = np.ones((len(batch), *target.shape[1:3]), np.float32)
+        if weights_at is not None:
+            here = weights_at[picture : picture + len(batch)]
+        picture += len(batch)
+        moments.add(
+            patches_at(batch.numpy(), where),
+            _values_at(target.numpy(), where),
+            _values_at(here[..., None], where).ravel(),
+        )
     weights = moments.by_output(kernel)
     covariance, cross = moments.centred()
     ridge = _RIDGE * np.trace(covariance, axis1=1, axis2=2) / unknowns + 1e-12
@@ -169,20 +200,23 @@ class _Moments:
 
     def __init__(self, depthwise: bool) -> None:
         self._depthwise = depthwise
-        self._count = 0
+        self._count = 0.0
         self._sums: list[Any] = [0.0] * 4
 
-    def add(self, patches: npt.NDArray[np.float32], outputs: npt.NDArray[np.float32]) -> None:
-        """Takes in ``(n, kernel height, kernel width, channels)`` patches with their ``(n, outputs)``."""
+    def add(
+        self, patches: npt.NDArray[np.float32], outputs: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]
+    ) -> None:
+        """Takes in ``(n, kernel height, kernel width, channels)`` patches, their ``(n, outputs)`` and weights."""
         count = len(patches)
         if self._depthwise:
             x = patches.reshape(count, -1, patches.shape[-1]).transpose(2, 0, 1).astype(np.float64)
             y = outputs.T[..., None].astype(np.float64)
         else:
             x, y = patches.reshape(1, count, -1).astype(np.float64), outputs[None].astype(np.float64)
-        turned = x.transpose(0, 2, 1)
-        self._count += count
-        for at, term in enumerate((x.sum(1), y.sum(1), turned @ x, turned @ y)):
+        weighted = x.transpose(0, 2, 1) * weights.astype(np.float64)
+        self._count += float(weights.sum(dtype=np.float64))
+        sums = (weighted.sum(2), (y * weights[:, None]).sum(1), weighted @ x, weighted @ y)
+        for at, term in enumerate(sums):
             self._sums[at] = self._sums[at] + term
 
     @property
