@@ -22,6 +22,7 @@ from convert.quantize.relevance import relevance
 from convert.quantize.tflite import Precision
 from convert.recipe import Budget
 from convert.repair import Step, best_step, repair, table
+from convert.report.conversion import report_conversion
 from convert.result import Result
 from convert.source import SourceModel
 from runtime.card import Quantization
@@ -52,6 +53,7 @@ def convert(
     strict: bool = False,
     options: Options = DEFAULT,
     precision: Precision = "int8",
+    report: Path | None = None,
 ) -> Result:
     """Splits the heads, quantises, measures and writes a model file.
 
@@ -67,9 +69,10 @@ def convert(
         strict: Refuse calibration pictures that are also in ``data``.
         options: How weights and ranges are chosen for int8.
         precision: What the numbers become.
+        report: Folder for a report; it is written even when the budget is missed.
 
     Raises:
-        BudgetError: The file lost more than the budget allows; nothing was written.
+        BudgetError: The file lost more than the budget allows; no model file was written.
         InputError: Unusable calibration pictures or target.
         RunError: The converter failed.
     """
@@ -85,6 +88,7 @@ def convert(
     )
     workbench = Workbench(split, card, samples.samples, data, say)
     steps: tuple[Step, ...] = ()
+    quantized = None
     if precision == "int8":
         say(f"quantising with {len(samples.samples)} calibration images (this takes a minute or two)")
         where = partial(relevance, source.decoder, split.bindings)
@@ -96,6 +100,9 @@ def convert(
             candidate = _repaired(steps, budget, say) or candidate
     else:
         candidate = workbench.convert(None, precision)
+    if report:
+        written = report_conversion(report, candidate, workbench, quantized, samples.samples, data, checked, steps)
+        say(f"report in {written}")
     del samples
     if budget and data is None:
         say("budget not checked: no annotated images")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from convert.cli.report import teller
 from convert.cli.table import print_columns
 from runtime.errors import InputError
+from runtime.files import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,8 +64,15 @@ def run(arguments: argparse.Namespace) -> int:
     read = open_plain if is_plain(arguments.data) else open_data
     data = read(arguments.data, False)
     say = (lambda _: None) if arguments.json else teller(arguments.model.stem)
+    if arguments.report:
+        make_folder(arguments.report)
     import_keras()
     done = _debug_file(arguments, data, say) if is_file else _debug_source(arguments, data, say)
+    if arguments.report:
+        from convert.report.conversion import report_explanation
+
+        written = report_explanation(arguments.report, done, arguments.model if is_file else None)
+        say(f"report in {written}")
     if arguments.json:
         print(json.dumps(encode(done.explanation), indent=1))
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -38,7 +38,10 @@ class Subject(Protocol):
     def run_float(self, samples: Floats) -> list[Floats]:
         """Outputs for other inputs, with nothing rounded."""
 
-    def heads(self, restored: Collection[str] = ()) -> list[Floats]:
+    def heads(self) -> list[Floats]:
+        """Outputs with everything rounded."""
+
+    def restored(self, names: Collection[str]) -> list[Floats]:
         """Outputs with everything rounded but some tensors."""
 
     def measure(self) -> list[Statistics]:
@@ -70,25 +73,14 @@ def explain(
     def agreed(heads: Sequence[Floats]) -> float:
         return agreement_f1(detections(card, names, heads, pictures.frames), expected)
 
-    given = reference
     expected = detections(card, names, subject.float_heads, pictures.frames) if reference is None else reference
     measured = subject.measure()
     rounded = subject.heads()
     noise, agreement = head_noise(rounded, subject.float_heads), agreed(rounded)
     tensors = tensor_errors(measured)
-    partners = {one.name: one.partner for one in measured}
-    progress = Progress("restoring tensors")
-    chosen = _suspects(tensors, partners)
-    restored = {}
-    for done, name in enumerate(chosen, start=1):
-        together = [name, partners[name]] if partners[name] else [name]
-        heads = subject.heads(together)
-        f1 = agreed(heads)
-        left = head_noise(heads, subject.float_heads) / max(noise, 1e-30)
-        restored[name] = Restored(tuple(together[1:]), round(f1, 2), round(f1 - agreement, 2), round(left, 4))
-        progress(done, len(chosen))
+    restored = _restore(subject, tensors, {one.name: one.partner for one in measured}, agreed)
     tensors = [replace(one, restored=restored.get(one.name)) for one in tensors]
-    better = check_normalisation(card, names, subject.run_float, pictures, given)
+    better = check_normalisation(card, names, subject.run_float, pictures, reference)
     findings = [
         *check_outputs(card, names, subject.float_heads),
         *([better] if better else []),
@@ -105,6 +97,27 @@ def explain(
         tuple(sorted(tensors, key=_order)),
     )
     return explanation, measured
+
+
+def _restore(
+    subject: Subject,
+    tensors: Sequence[TensorError],
+    partners: Mapping[str, str],
+    agreed: Callable[[Sequence[Floats]], float],
+) -> dict[str, Restored]:
+    """Puts the most suspicious tensors back to float, one at a time."""
+    before = subject.restored(())
+    noise, agreement = head_noise(before, subject.float_heads), agreed(before)
+    chosen, restored = _suspects(tensors, partners), {}
+    progress = Progress("restoring tensors")
+    for done, name in enumerate(chosen, start=1):
+        together = [name, partners[name]] if partners[name] else [name]
+        heads = subject.restored(together)
+        f1 = agreed(heads)
+        left = head_noise(heads, subject.float_heads) / max(noise, 1e-30)
+        restored[name] = Restored(tuple(together[1:]), round(f1, 2), round(f1 - agreement, 2), round(left, 4))
+        progress(done, len(chosen))
+    return restored
 
 
 def tensor_errors(measured: Sequence[Statistics]) -> list[TensorError]:
@@ -130,7 +143,7 @@ def tensor_errors(measured: Sequence[Statistics]) -> list[TensorError]:
     return sorted(tensors, key=lambda each: -each.noise)
 
 
-def _suspects(tensors: Sequence[TensorError], partners: dict[str, str]) -> list[str]:
+def _suspects(tensors: Sequence[TensorError], partners: Mapping[str, str]) -> list[str]:
     """Names of the tensors with most noise, each pair around a leaky ReLU once."""
     chosen: list[str] = []
     for one in tensors:

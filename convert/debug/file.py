@@ -52,9 +52,13 @@ class File:
         """Outputs of the twin for any inputs."""
         return self._run(self._twin.build(), samples)
 
-    def heads(self, restored: Collection[str] = ()) -> list[Floats]:
-        """Outputs with all points rounded but some; a computation in float, that follows the file closely."""
-        rounded = [point.tensor for point in self._points if point.name not in restored]
+    def heads(self) -> list[Floats]:
+        """Outputs with all points rounded; a computation in float, that follows the file closely."""
+        return self.restored(())
+
+    def restored(self, names: Collection[str]) -> list[Floats]:
+        """The same with some points in float."""
+        rounded = [point.tensor for point in self._points if point.name not in names]
         return self._run(self._twin.build(rounded), self._samples)
 
     def measure(self) -> list[Statistics]:

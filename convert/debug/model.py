@@ -15,6 +15,9 @@ Cause = Literal[
 class Restored:
     """What the outputs gain when one tensor is left in float and all others are rounded.
 
+    Of a network that was quantised here, with the weights it had before they were fitted to rounded inputs: fitted ones
+    take back a tensor's error and would miss it.
+
     Attributes:
         with_tensors: Restored together with it: the tensor on the other side of a leaky ReLU.
         agreement_f1: Agreement with the float network then, in percent.

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from convert.debug.statistics import Next, Statistics
 from convert.progress import Progress
-from convert.quantize.fake_quant import rounded_layer, switches
+from convert.quantize.fake_quant import fake_quantise, rounded_layer, switches
 from convert.quantize.graph import followers, is_convolution, is_depthwise, leaky_slope
 from convert.quantize.ptq import Quantized
 from convert.quantize.rounding import round_nearest
@@ -30,6 +30,9 @@ _PEAKED = 8.0
 class Network:
     """The rounded network, in which single tensors can be put back to float.
 
+    Weights that were fitted to rounded inputs take the error of each tensor back, and are wrong by as much when it is
+    gone. So tensors are put back in a network with the float network's weights.
+
     Args:
         quantized: The network.
         samples: ``(n, height, width, 3)`` float32 inputs to look at.
@@ -40,22 +43,27 @@ class Network:
 
     def __init__(self, quantized: Quantized, samples: Floats) -> None:
         self._quantized, self._samples = quantized, samples
-        self._simulation = quantized.simulation(switch=True)
-        self._switches = switches(self._simulation)
-        self._run = tf.function(lambda batch: keras.tree.flatten(self._simulation(batch, training=False)))
-        self._exact = tf.function(lambda batch: keras.tree.flatten(quantized.exact(batch, training=False)))
+        self._simulation = quantized.simulation()
+        unfitted = fake_quantise(quantized.exact, quantized.plan, quantized.ranges, True, quantized.leave)
+        self._switches = switches(unfitted)
+        self._unfitted, self._fitted, self._exact = map(_compiled, (unfitted, self._simulation, quantized.exact))
         self.float_heads = self.run_float(samples)
 
     def run_float(self, samples: Floats) -> list[Floats]:
         """Outputs of the float network for any inputs."""
         return _in_batches(self._exact, samples)
 
-    def heads(self, restored: Collection[str] = ()) -> list[Floats]:
-        """Outputs of the rounded network with some tensors in float."""
+    def heads(self) -> list[Floats]:
+        """Outputs of the rounded network."""
+        return _in_batches(self._fitted, self._samples)
+
+    def restored(self, names: Collection[str]) -> list[Floats]:
+        """Outputs with some tensors in float and the float network's weights."""
+        restored = [name for name in names if name in self._switches]
         for name in restored:
             self._switches[name].assign(0.0)
         try:
-            return _in_batches(self._run, self._samples)
+            return _in_batches(self._unfitted, self._samples)
         finally:
             for name in restored:
                 self._switches[name].assign(1.0)
@@ -63,7 +71,7 @@ class Network:
     def measure(self) -> list[Statistics]:
         """Looks at every int8 tensor but the input."""
         quantized = self._quantized
-        points, plan = quantized.plan.inner, quantized.plan
+        points, plan = _points(quantized), quantized.plan
         makers = _makers(quantized)
         step = _step(quantized, self._simulation, makers)
         sums = [_Sums() for _ in points]
@@ -82,12 +90,21 @@ class Network:
         return found
 
 
+def _compiled(model: keras.Model) -> Any:
+    return tf.function(lambda batch: keras.tree.flatten(model(batch, training=False)))
+
+
 def _in_batches(run: Any, samples: Floats) -> list[Floats]:
     parts = []
     for at in range(0, len(samples), _BATCH):
         with quiet():
             parts.append([result.numpy() for result in run(tf.constant(samples[at : at + _BATCH]))])
     return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+
+def _points(quantized: Quantized) -> tuple[str, ...]:
+    """The tensors that are int8."""
+    return tuple(point for point in quantized.plan.inner if point not in quantized.leave)
 
 
 def _makers(quantized: Quantized) -> dict[str, Any]:
@@ -103,7 +120,7 @@ def _makers(quantized: Quantized) -> dict[str, Any]:
 
 def _step(quantized: Quantized, simulation: keras.Model, makers: Mapping[str, Any]) -> Any:
     exact, plan = quantized.exact, quantized.plan
-    points = plan.inner
+    points = _points(quantized)
     convolved = [point for point in points if point in makers]
     float_probe = keras.Model(
         exact.input, [exact.get_layer(p).output for p in points] + [makers[p].input for p in convolved]

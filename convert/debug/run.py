@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from convert.cards import make_card
@@ -25,6 +26,7 @@ from convert.quantize.coverage import observed_coverage
 from convert.quantize.heads import split_heads
 from convert.quantize.ptq import DEFAULT, Options, quantise
 from convert.quantize.ranges import input_range
+from convert.quantize.relevance import relevance
 from convert.source import SourceModel
 from runtime.card import ModelCard
 from runtime.opening import check_task, open_engine
@@ -75,7 +77,13 @@ def debug_source(
     same = calibration.resolve() == folder.resolve()
     report = check_calibration(samples, None if same else data, False, lambda _: None)
     say(f"quantising with {len(samples.samples)} calibration images (this takes a minute or two)")
-    quantized = quantise(split.model, input_range(source.input), samples.samples, options)
+    quantized = quantise(
+        split.model,
+        input_range(source.input),
+        samples.samples,
+        options,
+        partial(relevance, source.decoder, split.bindings),
+    )
     report = check_ranges(report, observed_coverage(quantized.seen))
     del samples
     pictures = Pictures.read(data, card.labels.names)

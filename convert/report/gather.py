@@ -26,7 +26,6 @@ from convert.quantize.ptq import Quantized
 from convert.report.model import (
     Change,
     NetworkFigures,
-    RepairStep,
     ReportData,
     SamplePair,
     TensorHistogram,
@@ -153,11 +152,6 @@ def explained(
         calibration=calibration,
     )
     return _with_histograms(changed, explanation.tensors, measured)
-
-
-def repaired(report: ReportData, steps: Sequence[RepairStep]) -> ReportData:
-    """Adds what was tried to meet a budget."""
-    return replace(report, repair=tuple(steps))
 
 
 def _with_histograms(report: ReportData, errors: Sequence[TensorError], measured: Sequence[Statistics]) -> ReportData:

@@ -122,7 +122,8 @@ def _calibration(data: ReportData) -> str:
 def _table(table: Table) -> str:
     head = "".join(f"<th>{escape(heading)}</th>" for heading in table.headings)
     rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
-    return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    kind = " class=worded" if table.worded else ""
+    return f"<div class=wide><table{kind}><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
 
 
 def _pairs(rows: list[tuple[str, str]]) -> str:

@@ -40,7 +40,10 @@ def render_markdown(data: ReportData) -> str:
 
 
 def _table(table: Table) -> str:
-    lines = [table.headings, tuple("---" if at == 0 else "---:" for at in range(len(table.headings))), *table.rows]
+    rule = ["---"] + ["---:"] * (len(table.headings) - 1)
+    if table.worded:
+        rule[-1] = "---"
+    lines = [table.headings, tuple(rule), *table.rows]
     return "\n".join("| " + " | ".join(_plain(cell) for cell in line) + " |" for line in lines)
 
 

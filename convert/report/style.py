@@ -23,7 +23,7 @@ svg { display: block; width: 100%; height: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0; }
 th, td { padding: .25rem .8rem .25rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--soft); font-weight: 500; font-size: .85rem; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child, .worded td:last-child, .worded th:last-child { text-align: left; }
 article { background: var(--card); border: 1px solid var(--line); border-left: .25rem solid var(--other);
   border-radius: .35rem; padding: .7rem .9rem; margin: .6rem 0; }
 figure { margin: 0; }

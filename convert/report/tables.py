@@ -13,10 +13,14 @@ MOST_TENSORS = 15
 
 @dataclass(frozen=True)
 class Table:
-    """A table: headings, and rows with as many cells. The first column is text, the others are figures."""
+    """A table: headings, and rows with as many cells. The first column is text, the others are figures.
+
+    ``worded`` says that the last column is text too.
+    """
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    worded: bool = False
 
 
 def accuracy_table(data: ReportData) -> Table:
@@ -44,7 +48,7 @@ def tensor_table(data: ReportData) -> Table:
     worst = worst_tensors(data.tensors)[:MOST_TENSORS]
     restored = any(one.restored for one in worst)
     headings = ["tensor", "noise", "dB", "alone"] + ["agreement restored", "noise left"] * restored + ["cause"]
-    return Table(tuple(headings), tuple(_tensor_row(one, restored) for one in worst))
+    return Table(tuple(headings), tuple(_tensor_row(one, restored) for one in worst), worded=True)
 
 
 def worst_tensors(tensors: Sequence[TensorError]) -> list[TensorError]:
