@@ -17,7 +17,7 @@ from runtime.card import ModelCard
 Floats = npt.NDArray[np.float32]
 
 _RATIO = 20.0
-_BOX_COLUMNS = 4
+_BOX_COLUMNS, _FEW = 4, 8
 
 
 def check_outputs(card: ModelCard, names: Sequence[str], heads: Sequence[Floats]) -> list[Finding]:
@@ -62,7 +62,7 @@ def _parts(spans: Floats, decoded: bool) -> tuple[float, float] | None:
     """Width of the wide and of the narrow columns; ``None`` where there is but one kind.
 
     In a known layout the first four columns are the box. Elsewhere columns are sorted by width and cut at the largest
-    gap: a few dead columns in a tensor of one kind are narrow too, so both sides must be more than a tenth.
+    gap: a few dead columns in a tensor of one kind are narrow too, so both sides must be more than an eighth.
     """
     if decoded and len(spans) > _BOX_COLUMNS:
         return float(spans[:_BOX_COLUMNS].max()), float(spans[_BOX_COLUMNS:].max())
@@ -70,6 +70,6 @@ def _parts(spans: Floats, decoded: bool) -> tuple[float, float] | None:
     if len(ordered) < 2:
         return None
     gap = int(np.argmax(ordered[1:] / ordered[:-1])) + 1
-    if min(gap, len(ordered) - gap) <= len(spans) / 10:
+    if min(gap, len(ordered) - gap) <= max(1, len(spans) / _FEW):
         return None
     return float(ordered[gap:].min()), float(ordered[gap - 1])

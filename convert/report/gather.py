@@ -216,11 +216,12 @@ def _samples(
 
 
 def _drawn(frame: Frame, found: Detections, labels: tuple[str, ...]) -> str:
-    """A picture with its confident detections, made small, as a ``data:`` URI."""
-    scale = min(1.0, _JPEG_SIDE / max(frame.width, frame.height))
+    """A picture with its confident detections, about as large as it is shown, as a ``data:`` URI."""
+    scale = _JPEG_SIDE / max(frame.width, frame.height)
     size = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
-    # Made small first: lines and letters stay readable.
-    pixels = np.asarray(cv2.resize(frame.pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    # Resized first: lines and letters stay readable, on thumbnails too.
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    pixels = np.asarray(cv2.resize(frame.pixels, size, interpolation=way), np.uint8)
     small = replace(frame, pixels=pixels)
     keep = found.scores >= MIN_SCORE
     boxes = (found.boxes[keep] * scale).astype(np.float32)

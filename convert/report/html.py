@@ -85,7 +85,7 @@ def _samples(data: ReportData) -> str:
     if not data.samples:
         return ""
     note = "<p>Those that differ most, and some that agree. Detections with a score of at least 0.25.</p>"
-    return note + "".join(_sample(each) for each in data.samples)
+    return f"{note}<div class=pairs>{''.join(_sample(each) for each in data.samples)}</div>"
 
 
 def _sample(pair: SamplePair) -> str:

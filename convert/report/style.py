@@ -28,10 +28,12 @@ article { background: var(--card); border: 1px solid var(--line); border-left: .
   border-radius: .35rem; padding: .7rem .9rem; margin: .6rem 0; }
 figure { margin: 0; }
 figcaption { color: var(--soft); font-size: .88rem; margin: .2rem 0 0; }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: .4rem; margin: 0 0 1.1rem; }
+.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(26rem, 100%), 1fr)); gap: 1rem 1.5rem; }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: .4rem; align-content: start; }
 .pair img { width: 100%; border-radius: .3rem; display: block; }
 .pair figcaption { grid-column: 1 / -1; }
-.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; margin-top: .6rem; }
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); gap: 1rem;
+  margin-top: .6rem; }
 .facts { display: grid; grid-template-columns: minmax(8rem, 14rem) 1fr; gap: .25rem 1rem; margin: .5rem 0; }
 .facts dt { color: var(--soft); }
 .facts dd { margin: 0; }
