@@ -26,7 +26,7 @@ _SHARED = 4.0
 _SMALL_CHANNEL = 0.25
 _MOSTLY = 0.5
 # Weights are rounded to the nearest step to measure them; rounded one after the other they do a few times better.
-_MOSTLY_WEIGHTS = 4.0
+_MOSTLY_WEIGHTS, _MANY_WEIGHTS = 4.0, 0.05
 # A tensor that is clipped but still this good has merely lost rare extremes, as it should.
 _GOOD_DB = 15.0
 # Less noise than this, and rounded this well alone: nothing is wrong.
@@ -35,13 +35,16 @@ _HARDLY, _FINE_DB = 0.003, 20.0
 Test = Callable[[Statistics], str]
 
 
-def cause(one: Statistics, share: float) -> tuple[Cause, str]:
+def cause(one: Statistics, share: float, weights: float = 0.0) -> tuple[Cause, str]:
     """The cause of a tensor's noise and the numbers behind it.
 
     Args:
         one: The tensor.
         share: Its part of all predicted noise, 0..1.
+        weights: What the rounded weights of its layer add, in the same unit.
     """
+    if one.weights and weights > max(_MANY_WEIGHTS, _MOSTLY_WEIGHTS * share):
+        return "weights", one.weights
     if share < _HARDLY and one.own_sqnr > _FINE_DB:
         return "none", ""
     for name, test in _TESTS:
@@ -84,10 +87,6 @@ def _dead(one: Statistics) -> str:
     return f"the range is {one.width:.3g} wide, and all but a thousandth of the values fill {used:.3g} of it"
 
 
-def _weights(one: Statistics) -> str:
-    return one.weights if one.weight_noise > _MOSTLY_WEIGHTS * one.noise else ""
-
-
 def _shared(one: Statistics) -> str:
     if one.fixed or one.width <= 0:
         return ""
@@ -114,7 +113,6 @@ _TESTS: tuple[tuple[Cause, Test], ...] = (
     ("outlier channel", _outlier),
     ("clipped range", _clipped),
     ("dead range", _dead),
-    ("weights", _weights),
     ("shared scale", _shared),
     ("activation", _activation),
 )

@@ -122,11 +122,11 @@ def _restore(
 
 def tensor_errors(measured: Sequence[Statistics]) -> list[TensorError]:
     """What was measured as errors and causes, most noise first."""
-    total = sum(one.noise + one.weight_noise for one in measured) or 1.0
+    total = sum(one.noise for one in measured) or 1.0
     tensors = []
     for one in measured:
-        share = (one.noise + one.weight_noise) / total
-        why, detail = cause(one, share)
+        share, weights = one.noise / total, one.weight_noise / total
+        why, detail = cause(one, share, weights)
         tensors.append(
             TensorError(
                 one.name,
@@ -136,6 +136,7 @@ def tensor_errors(measured: Sequence[Statistics]) -> list[TensorError]:
                 round(one.sqnr, 2),
                 round(one.own_sqnr, 2),
                 round(share, 5),
+                round(weights, 5),
                 why,
                 detail,
             )

@@ -56,9 +56,10 @@ def tensor_findings(tensors: Sequence[TensorError], agreement: float) -> list[Fi
         found.append(Finding("clipped range", seen, *_CLIPPED))
     for cause, advice in _ADVICE.items():
         those = sorted((one for one in tensors if one.cause == cause), key=lambda one: -one.noise)
-        share = sum(one.noise for one in those)
+        share = sum(one.weights if cause == "weights" else one.noise for one in those)
         if share >= _LARGE and not (cause in _COMMON and agreement >= _AGREES):
-            seen = f"{share:.0%} of the noise comes from {len(those)} tensors, {_names(those)} ({those[0].detail})"
+            part = f"{share:.0%} of the noise comes from" if cause != "weights" else "more noise than usual comes from"
+            seen = f"{part} {len(those)} tensors, {_names(those)} ({those[0].detail})"
             found.append(Finding(cause, seen, *advice))
     return found
 

@@ -43,6 +43,8 @@ class TensorError:
         sqnr: Signal to noise in dB with everything before it rounded too.
         own_sqnr: The same with nothing but this tensor rounded.
         noise: Share of the predicted noise of all tensors at the outputs, 0..1.
+        weights: What rounding the weights of its layer to the nearest step would add, in the same unit; an upper bound,
+            because weights are rounded better than that. 0 where it is not known.
         cause: What is wrong with it; ``none`` where it brings hardly any noise.
         detail: The numbers behind that.
         restored: What leaving it in float gives back; ``None`` where it was not tried.
@@ -55,6 +57,7 @@ class TensorError:
     sqnr: float
     own_sqnr: float
     noise: float
+    weights: float
     cause: Cause
     detail: str
     restored: Restored | None = None

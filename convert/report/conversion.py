@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from convert.budget import stored
 from convert.candidate import Candidate, Workbench
 from convert.cards import tool_versions
 from convert.data import Dataset
@@ -47,7 +48,7 @@ def report_conversion(
     Returns:
         The page.
     """
-    card = candidate.card
+    card = dataclasses.replace(candidate.card, accuracy=stored(candidate.card.accuracy))
     report = file_facts(card, len(pack(candidate.bare, card)))
     if data is not None:
         report = with_accuracy(report, workbench.reference, candidate.predictions, data, card.labels.names)

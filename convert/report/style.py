@@ -44,7 +44,8 @@ circle.ring { fill: var(--paper); stroke: var(--other); stroke-width: 1.5; }
 .key { white-space: nowrap; margin-right: 1rem; color: var(--soft); }
 .key i { display: inline-block; width: .65rem; height: .65rem; border-radius: 50%; margin-right: .25rem; }
 .key .dot { background: var(--mark); } .key .ring { border: 2px solid var(--other); }
-@media (max-width: 30rem) { body { padding: .8rem; } .facts { grid-template-columns: 1fr; gap: 0; }
+@media (max-width: 30rem) { body { padding: .8rem; } th, td { padding-right: .5rem; }
+  .facts { grid-template-columns: 1fr; gap: 0; }
   .facts dd { margin-bottom: .5rem; } .tiles { grid-template-columns: 1fr 1fr; } .tiles dd { font-size: 1.05rem; } }
 @media print { body { max-width: none; } section { break-inside: avoid; } }
 """

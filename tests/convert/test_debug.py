@@ -92,8 +92,6 @@ CAUSES: list[tuple[str, Callable[[], Statistics], Cause, str]] = [
     ("uneven, not known", lambda: statistics(uneven(), shares_with=("b",)), "shared scale", "with b"),
     ("leaky", lambda: statistics(gaussian(), activation="leaky"), "activation", "leaky ReLU"),
     ("sigmoid", lambda: statistics(gaussian(), activation="sigmoid"), "activation", "sigmoid"),
-    ("weights", lambda: statistics(gaussian(), weight_noise=9.0, weights="heavy"), "weights", "heavy"),
-    ("light weights", lambda: statistics(gaussian(), weight_noise=3.0, weights="heavy"), "unknown", ""),
     ("fixed", lambda: statistics(one_wide(), fixed=True), "unknown", ""),
 ]
 
@@ -103,6 +101,16 @@ def test_causes(make: Callable[[], Statistics], expected: Cause, detail: str) ->
     found, text = cause(make(), 0.5)
     assert found == expected
     assert detail in text
+
+
+@pytest.mark.parametrize(
+    ("share", "weights", "expected"),
+    [(0.1, 0.5, "weights"), (0.1, 0.3, "unknown"), (0.001, 0.1, "weights"), (0.001, 0.01, "none")],
+)
+def test_weights_are_the_cause_where_they_outdo_their_tensor(share: float, weights: float, expected: str) -> None:
+    found, text = cause(statistics(gaussian(), weights="heavy"), share, weights)
+    assert found == expected
+    assert (text == "heavy") == (expected == "weights")
 
 
 def test_little_noise_has_no_cause() -> None:
