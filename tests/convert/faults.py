@@ -22,14 +22,14 @@ from tests.nets import ANCHORS, DarknetWriter
 LABELS = ("wren", "robin", "finch")
 
 
-def label_pictures(cfg: Path, photos: Path, folder: Path) -> Path:
-    """Copies pictures into a YOLO folder, labelled with what a float network finds: its own truth."""
+def label_pictures(cfg: Path, photos: Path, folder: Path, score: float = 0.25) -> Path:
+    """Copies pictures into a YOLO folder, labelled with what a float network finds, so that its AP is high."""
     (folder / "images").mkdir(parents=True)
     (folder / "labels").mkdir()
     (folder / "classes.txt").write_text("\n".join(LABELS) + "\n")
     source = load_source(cfg)
     split = split_heads(source)
-    detector = Detector(make_card(source, split.bindings), KerasExecutor(split, source.input), score=0.25)
+    detector = Detector(make_card(source, split.bindings), KerasExecutor(split, source.input), score=score)
     for path in sorted(photos.glob("*.png")):
         shutil.copy(path, folder / "images")
         image = cv2.imread(str(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from runtime.errors import BudgetError
 from runtime.modelfile import require_card
 from runtime.schema import decode
 from tests.convert.evaluation import LABELS, predictions
+from tests.convert.test_build import mirror, recipe_in
+
+__all__ = ["mirror"]
 
 NASTY = "<b>a|b</b> & \"c\" 'd' *e*"
 TENSORS = tuple(
@@ -162,6 +166,24 @@ def test_a_missed_budget_is_reported_too(tiny_cfg: Path, photos: Path, labelled:
         convert([*map(str, arguments), "--report", str(tmp_path / "made"), "--min-agreement", "100"])
     assert not target.exists()
     assert "agreement F1" in (tmp_path / "made" / "report.md").read_text()
+
+
+def test_build_reports_where_there_are_annotated_images(
+    tmp_path: Path, mirror: Path, labelled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, own = tmp_path / "build" / "models", tmp_path / "own"
+    recipe = recipe_in(tmp_path, mirror, evaluation={"path": "val"})
+    arguments = ["build", str(recipe), "--out", str(out), "--mirror", str(mirror)]
+    assert convert(arguments) == 0
+    assert not (out.parent / "reports").exists()
+    shutil.copytree(labelled, mirror / "val")
+    assert convert(arguments) == 0
+    page = out.parent / "reports" / "made" / "report.html"
+    assert page.exists()
+    assert f"made: report in {page}" in capsys.readouterr().out
+    (out / "made.tflite").unlink()
+    assert convert([*arguments, "--report", str(own)]) == 0
+    assert (own / "report.json").exists()
 
 
 @pytest.fixture(scope="module")
