@@ -12,9 +12,12 @@ from convert.models.layers import ChannelGroup, EdgePadding, NearestUpsample
 MOVING = (
     keras.layers.Dropout,
     keras.layers.MaxPooling2D,
+    keras.layers.GlobalMaxPooling2D,
     keras.layers.ZeroPadding2D,
+    keras.layers.Cropping2D,
     keras.layers.Reshape,
     keras.layers.Flatten,
+    keras.layers.Permute,
     NearestUpsample,
     EdgePadding,
     ChannelGroup,
@@ -45,6 +48,11 @@ def is_convolution(layer: Any) -> bool:
 def is_depthwise(layer: Any) -> bool:
     """Whether a layer filters each channel by itself."""
     return isinstance(layer, keras.layers.DepthwiseConv2D)
+
+
+def keeps_scale(layer: Any) -> bool:
+    """Whether a layer makes new numbers, which TensorFlow Lite puts on the scale of what it reads."""
+    return isinstance(layer, (keras.layers.AveragePooling2D, keras.layers.UpSampling2D))
 
 
 def is_plain_relu(layer: Any) -> bool:

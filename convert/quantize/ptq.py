@@ -22,6 +22,7 @@ from convert.quantize.observe import Observed, observe
 from convert.quantize.ranges import RangeMethod, choose_ranges
 from convert.quantize.refit import refit
 from convert.quantize.rounding import round_nearest
+from convert.quantize.supported import check_finite, check_supported
 from convert.quantize.tensors import Range, TensorPlan, plan_tensors
 
 # Extremes settle well before this, and each picture is a pass forwards and two backwards.
@@ -86,15 +87,22 @@ def quantise(
     """Chooses weights and ranges for int8.
 
     Args:
-        model: A functional Keras model with raw heads; it is not changed.
+        model: A functional or sequential Keras model with raw heads; it is not changed.
         input_range: What the input's pixels become, lowest and highest.
         samples: ``(n, height, width, 3)`` calibration inputs.
         options: What is done.
         progress: Makes a progress display from a title.
+
+    Raises:
+        InputError: A network that cannot be quantised; the message names the layer.
     """
+    if isinstance(model, keras.Sequential) and model.built:
+        model = keras.Model(model.inputs, model.outputs)
+    check_supported(model, samples)
     exact = fold_norms(model)
     plan = plan_tensors(exact)
     seen = observe(exact, plan.inner, samples[:_MAX_OBSERVED], progress("observing"))
+    check_finite(seen)
     if options.equalise:
         seen = equalise(exact, plan, seen)
     ranges = choose_ranges(exact, plan, seen, options.ranges)

@@ -28,6 +28,8 @@ Flow = dict[str, list[Any]]
 
 # Pull towards the float weights, as a share of the mean variance of the inputs.
 _RIDGE = 1e-2
+# Variance that every input has, as a share of its mean square.
+_LEAST_VARIANCE = 1e-9
 # Places looked at in all pictures together, at least this many times the unknowns of one output.
 _PLACES, _PLACES_PER_INPUT = 60_000, 16
 # Beyond this many inputs of one output a second moment takes too much memory and time: weights are only rounded.
@@ -97,8 +99,8 @@ class _Walk:
     def visit(self, layer: Any) -> None:
         """Runs one layer in both networks; fits it first where it is a convolution."""
         if isinstance(layer, keras.layers.InputLayer):
-            # Pixels are exact in int8.
-            self._exact[layer.name] = self._rounded[layer.name] = self._batches
+            # Pixels are exact in int8 only where 0 is the value of a whole pixel.
+            self._exact[layer.name], self._rounded[layer.name] = self._batches, self._round(layer.name, self._batches)
             return
         exact = self._run(layer, self._exact)
         if is_convolution(layer):
@@ -106,10 +108,13 @@ class _Walk:
             _fit(layer, self._rounded[source], exact, self._random)
         rounded = self._run(layer, self._rounded)
         if layer.name in self._points:
-            low, high = self._ranges[self._plan.group[layer.name]]
-            rounded = [tf.quantization.fake_quant_with_min_max_args(each, low, high) for each in rounded]
+            rounded = self._round(layer.name, rounded)
         self._exact[layer.name], self._rounded[layer.name] = exact, rounded
         self._forget(layer)
+
+    def _round(self, point: str, batches: list[Any]) -> list[Any]:
+        low, high = self._ranges[self._plan.group[point]]
+        return [tf.quantization.fake_quant_with_min_max_args(each, low, high) for each in batches]
 
     def _run(self, layer: Any, flow: Flow) -> list[Any]:
         sources = [flow[name] for name in inputs_of(layer)]
@@ -141,7 +146,7 @@ def _fit(layer: Any, inputs: list[Any], wanted: list[Any], random: np.random.Gen
         moments.add(patches_at(batch.numpy(), where), _values_at(target.numpy(), where))
     weights = moments.by_output(kernel)
     covariance, cross = moments.centred()
-    ridge = _RIDGE * np.trace(covariance, axis1=1, axis2=2) / unknowns + 1e-12
+    ridge = _RIDGE * np.trace(covariance, axis1=1, axis2=2) / unknowns
     damped = covariance + ridge[:, None, None] * np.eye(unknowns)
     weights = np.linalg.solve(damped, cross + ridge[:, None, None] * weights)
     weights = round_weights(weights, covariance)
@@ -197,9 +202,11 @@ class _Moments:
 
     def centred(self) -> tuple[Doubles, Doubles]:
         """Covariance of the inputs, and of inputs with outputs."""
-        x, y = self.mean_input, self.mean_output
+        x, y, squares = self.mean_input, self.mean_output, self._sums[2] / self._count
+        # Inputs that never change have no variance but that of sums of rounded numbers, which may be negative.
+        least = _LEAST_VARIANCE * np.trace(squares, axis1=1, axis2=2) / squares.shape[1] + 1e-12
         return (
-            self._sums[2] / self._count - x[..., None] * x[:, None],
+            squares - x[..., None] * x[:, None] + least[:, None, None] * np.eye(squares.shape[1]),
             self._sums[3] / self._count - x[..., None] * y[:, None],
         )
 
