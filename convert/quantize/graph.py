@@ -20,7 +20,6 @@ MOVING = (
     keras.layers.Permute,
     NearestUpsample,
     EdgePadding,
-    ChannelGroup,
 )
 
 
@@ -51,8 +50,12 @@ def is_depthwise(layer: Any) -> bool:
 
 
 def keeps_scale(layer: Any) -> bool:
-    """Whether a layer makes new numbers, which TensorFlow Lite puts on the scale of what it reads."""
-    return isinstance(layer, (keras.layers.AveragePooling2D, keras.layers.UpSampling2D))
+    """Whether a layer's result is a tensor to be rounded, but on the scale of what it reads.
+
+    Averages are new numbers, and TensorFlow Lite wants them on the old scale. A part of the channels is not new; but a
+    SPLIT of which one part is used and has no range of its own, the converter leaves in float every other time.
+    """
+    return isinstance(layer, (keras.layers.AveragePooling2D, keras.layers.UpSampling2D, ChannelGroup))
 
 
 def is_plain_relu(layer: Any) -> bool:
