@@ -97,7 +97,7 @@ def quantise(
         InputError: A network that cannot be quantised; the message names the layer.
     """
     if isinstance(model, keras.Sequential) and model.built:
-        model = keras.Model(model.inputs, model.outputs)
+        model = keras.Model(model.inputs[0], model.outputs)
     check_supported(model, samples)
     exact = fold_norms(model)
     plan = plan_tensors(exact)

@@ -194,5 +194,5 @@ def decibels(real: np.ndarray, found: np.ndarray) -> float:
 
 def by_name(model: keras.Model, names: list[str], images: np.ndarray) -> Mapping[str, np.ndarray]:
     """Results of inner layers."""
-    probe = keras.Model(model.inputs, [model.get_layer(name).output for name in names])
+    probe = keras.Model(model.input, [model.get_layer(name).output for name in names])
     return dict(zip(names, run(probe, images), strict=True))

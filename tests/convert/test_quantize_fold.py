@@ -130,9 +130,8 @@ def test_against_the_formula(multiplier: int) -> None:
         for copy in range(multiplier):
             at = channel * multiplier + copy
             spread = np.sqrt(np.float64(variance[at]) + 0.01)
-            assert new_kernel[0, 0, channel, copy] == pytest.approx(
-                kernel[0, 0, channel, copy] * gamma[at] / spread, rel=1e-5
-            )
+            wanted = kernel[0, 0, channel, copy] * gamma[at] / spread
+            assert new_kernel[0, 0, channel, copy] == pytest.approx(wanted, rel=1e-5)
             assert new_bias[at] == pytest.approx(gamma[at] * (bias[at] - mean[at]) / spread + beta[at], rel=1e-4)
 
 
