@@ -278,4 +278,4 @@ def test_outputs_by_name_and_value(file: tuple[Quantized, bytes, int]) -> None:
         # Steps apart: whole ones that add up behind a dozen layers.
         apart = np.abs(values - expected) / scale
         assert apart.mean() < 1
-        assert apart.max() < 6
+        assert apart.max() < 12
