@@ -28,7 +28,7 @@ Flow = dict[str, list[Any]]
 
 # Pull towards the float weights, as a share of the mean variance of the inputs.
 _RIDGE = 1e-2
-# Variance that every input has, as a share of its mean square.
+# Variances below this share of the mean square are taken for none.
 _LEAST_VARIANCE = 1e-9
 # Places looked at in all pictures together, at least this many times the unknowns of one output.
 _PLACES, _PLACES_PER_INPUT = 60_000, 16
@@ -146,7 +146,10 @@ def _fit(layer: Any, inputs: list[Any], wanted: list[Any], random: np.random.Gen
         moments.add(patches_at(batch.numpy(), where), _values_at(target.numpy(), where))
     weights = moments.by_output(kernel)
     covariance, cross = moments.centred()
-    ridge = _RIDGE * np.trace(covariance, axis1=1, axis2=2) / unknowns
+    covariance = covariance + moments.doubtful()[:, None, None] * np.eye(unknowns)
+    # Inputs that never change, too, are pulled to their float weights: other pictures will change them.
+    ridge = moments.doubtful() + _RIDGE * np.trace(covariance, axis1=1, axis2=2) / unknowns
+    cross = cross + moments.doubtful()[:, None, None] * weights
     damped = covariance + ridge[:, None, None] * np.eye(unknowns)
     weights = np.linalg.solve(damped, cross + ridge[:, None, None] * weights)
     weights = round_weights(weights, covariance)
@@ -202,13 +205,16 @@ class _Moments:
 
     def centred(self) -> tuple[Doubles, Doubles]:
         """Covariance of the inputs, and of inputs with outputs."""
-        x, y, squares = self.mean_input, self.mean_output, self._sums[2] / self._count
-        # Inputs that never change have no variance but that of sums of rounded numbers, which may be negative.
-        least = _LEAST_VARIANCE * np.trace(squares, axis1=1, axis2=2) / squares.shape[1] + 1e-12
+        x, y = self.mean_input, self.mean_output
         return (
-            squares - x[..., None] * x[:, None] + least[:, None, None] * np.eye(squares.shape[1]),
+            self._sums[2] / self._count - x[..., None] * x[:, None],
             self._sums[3] / self._count - x[..., None] * y[:, None],
         )
+
+    def doubtful(self) -> Doubles:
+        """``(groups,)``: a variance below this is that of sums of rounded numbers, and may be negative."""
+        squares = np.trace(self._sums[2], axis1=1, axis2=2) / (self._count * self._sums[2].shape[1])
+        return np.asarray(_LEAST_VARIANCE * squares + 1e-12)
 
     def by_output(self, kernel: npt.NDArray[np.float32]) -> Doubles:
         """A kernel as ``(groups, inputs, outputs)``."""

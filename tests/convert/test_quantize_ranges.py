@@ -180,7 +180,7 @@ def leaky_error(values: np.ndarray, front: tuple[float, float], behind: tuple[fl
     def rounded(x: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
         scale = (ends[1] - ends[0]) / 255
         zero = np.floor(-ends[0] / scale + 0.5)
-        return (np.clip(np.round(x / scale) + zero, 0, 255) - zero) * scale
+        return np.asarray((np.clip(np.round(x / scale) + zero, 0, 255) - zero) * scale)
 
     found = rounded(values, front)
     found = rounded(np.where(found < 0, slope * found, found), behind)

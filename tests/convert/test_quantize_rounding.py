@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from convert.quantize.ptq import Quantized
 from convert.quantize.rounding import LARGEST, round_nearest, round_weights, weight_scales
-from tests.convert.small_nets import conv, int8_file, make, pictures, quantised, read_ops, relu
+from tests.convert.small_nets import conv, int8_file, make, pictures, quantised, read_ops, relu, run, run_file
 
 layers = keras.layers
 problems = st.tuples(st.integers(0, 2**32 - 1), st.integers(2, 24), st.integers(1, 6), st.floats(0, 0.99))
@@ -29,13 +29,13 @@ def problem(seed: int, inputs: int, outputs: int, alike: float) -> tuple[np.ndar
 def steps_of(rounded: np.ndarray) -> np.ndarray:
     """What a converter makes of rounded weights: scale from the largest, steps by division."""
     scale = np.abs(rounded).max(axis=-2, keepdims=True) / 127
-    return np.divide(rounded, scale, out=np.zeros_like(rounded), where=scale > 0)
+    return np.asarray(np.divide(rounded, scale, out=np.zeros_like(rounded), where=scale > 0))
 
 
 def error(weights: np.ndarray, rounded: np.ndarray, moments: np.ndarray) -> np.ndarray:
     """Mean squared change of each output."""
     change = rounded - weights
-    return np.einsum("io,ij,jo->o", change, moments, change)
+    return np.asarray(np.einsum("io,ij,jo->o", change, moments, change))
 
 
 @given(problems)
@@ -127,8 +127,6 @@ def test_the_file_has_these_very_steps(net: Quantized) -> None:
 
 def test_zero_channels_survive_the_way_to_the_file() -> None:
     """Weights of zero with a bias, and a whole layer that a ReLU holds at zero: the file must load and agree."""
-    from tests.convert.small_nets import run, run_file
-
     model = make(lambda x: conv(relu(conv(relu(conv(x, 4, name="a")), 4, name="dead")), 3), 8, 8)
     kernel, bias = model.get_layer("a").get_weights()
     kernel[..., 0], bias[0] = 0, 0.7
