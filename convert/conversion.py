@@ -81,6 +81,37 @@ def convert(
     bare = emit(quantized, reference, source.input.name, samples)
     quantization = Quantization(options.describe(), samples.folder, len(samples.samples), samples.sha256)
     del samples
+    result = finish(bare, source, quantization, target, data, say, build, budget)
+    return dataclasses.replace(result, calibration=checked)
+
+
+def finish(
+    bare: bytes,
+    source: SourceModel,
+    quantization: Quantization,
+    target: Path,
+    data: Dataset | None,
+    say: Say,
+    build: str = "",
+    budget: Budget | None = None,
+) -> Result:
+    """Measures an int8 network and writes the model file.
+
+    Args:
+        bare: What :func:`emit` returned.
+        source: The float network it is measured beside.
+        quantization: How it was made, for the card.
+        target: The ``.tflite`` to write; an older one stays until the new one is complete.
+        data: Annotated pictures to measure float and int8 on.
+        say: Takes progress messages.
+        build: Key that identifies this build in the card.
+        budget: What may be lost on ``data``; without data it is not checked, which is said.
+
+    Raises:
+        BudgetError: The int8 network lost more than the budget allows; nothing was written.
+        RunError: The file could not be written.
+    """
+    reference = split_heads(source)
     card = dataclasses.replace(
         make_card(source, reference.bindings),
         quantization=quantization,
@@ -97,7 +128,7 @@ def convert(
     with replacing(target) as scratch:
         scratch.write_bytes(packed)
         Detector.open(scratch, threads=1).close()
-    return Result(target, len(packed), card, calibration=checked)
+    return Result(target, len(packed), card)
 
 
 def emit(quantized: Quantized, split: SplitModel, name: str, samples: Calibration) -> bytes:

@@ -18,6 +18,7 @@ from convert.train.augment import Augmentation
 from convert.train.checkpoint import State
 from convert.train.feed import Pool
 from convert.train.recipe import FolderRecipe, Stage, TrainRecipe
+from convert.train.trainee import FloatTrainee
 from convert.train.trainer import Training, train
 from convert.train.weights import save_weights
 from runtime.card import HeadSpec
@@ -79,7 +80,7 @@ def ignore(state: State, loss: float, rate: float) -> None:
 
 def make(pools: tuple[Pool, ...], folder: Path, **changes: Any) -> Training:
     recipe = replace(RECIPE, train=replace(PLAN, **changes))
-    return Training(recipe, pools, None, folder / "state.npz", lambda source: {"AP50": 1.0}, ignore)
+    return Training(recipe, pools, folder / "state.npz", lambda source: {"AP50": 1.0}, ignore)
 
 
 def killer(at: int) -> Callable[[State, float, float], None]:
@@ -164,7 +165,7 @@ def test_start_weights_are_adopted(pools: tuple[Pool, ...], tmp_path: Path) -> N
 
     # Nothing moves at a rate of zero, but for the running statistics.
     training = make(pools, tmp_path, stages=(Stage(32, 1),), learning_rate=0.0)
-    train(replace(training, start=tmp_path / "start.npz", measure=measure))
+    train(replace(training, trainee=FloatTrainee(tmp_path / "start.npz"), measure=measure))
     for name in ("stem", "depthwise", "box_16"):
         assert_same(seen[0].get_layer(name).get_weights(), start.get_layer(name).get_weights())
     # Other classes, other weights.
@@ -176,7 +177,7 @@ def test_loss_that_is_no_number(pools: tuple[Pool, ...], tmp_path: Path) -> None
     start, _ = tiny(NETWORK, 2, 64)
     start.set_weights([np.full(weight.shape, np.nan) for weight in start.get_weights()])
     save_weights(tmp_path / "start.npz", start)
-    training = replace(make(pools, tmp_path), start=tmp_path / "start.npz")
+    training = replace(make(pools, tmp_path), trainee=FloatTrainee(tmp_path / "start.npz"))
     with pytest.raises(RunError, match=r"the loss is nan at step 0; expected a number; lower train\.learning_rate"):
         train(training)
     assert not training.checkpoint.exists()
