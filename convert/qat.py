@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
+
 from convert.build import calibration_folder, evaluation_data
 from convert.conversion import emit, finish
 from convert.data import Dataset
-from convert.quantize.calibration import Calibration, load_calibration
+from convert.quantize.calibration import Calibration, check_calibration, load_calibration
 from convert.quantize.heads import split_heads
 from convert.quantize.ptq import Quantized
 from convert.quantize.qat import finished, starting_point
@@ -19,9 +22,11 @@ from convert.result import Result
 from convert.source import SourceModel
 from convert.train.qat import Int8Trainee
 from convert.train.recipe import QatRecipe
-from convert.train.session import Session, train_network
+from convert.train.record import read_provenance
+from convert.train.session import Session, measure_on, tell, train_network
 from convert.trained import load_trained
-from runtime.card import Quantization
+from runtime.card import Quantization, SourceFile
+from runtime.errors import InputError
 
 SUFFIX = "-qat"
 
@@ -49,18 +54,29 @@ def run_qat(recipe: Recipe, own: Dataset | None, session: Session, fresh: bool =
         fresh: Start over even when a checkpoint is there.
 
     Raises:
+        BudgetError: The int8 network lost more than the recipe's budget allows; the model file was not written.
         InputError: Nobody trained the recipe yet, a checkpoint that does not fit, or pictures that cannot be used.
         RunError: Training or conversion failed.
     """
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(
+            f"KERAS_BACKEND is {keras.backend.backend()}",
+            "expected tensorflow, for ranges to start with and conversion",
+        )
     qat = recipe.qat or QatRecipe()
     start = weights_file(recipe)
     source = load_trained(recipe)
+    data = evaluation_data(recipe, session.work, session.mirror)
     folder = calibration_folder(recipe, session.work / "sources" / recipe.name, session.mirror, session.say)
     samples = load_calibration(folder, source.input)
+    checked = check_calibration(samples, data, session.strict, session.say)
     session.say(f"choosing ranges to start with on {len(samples.samples)} calibration images")
     begin = _starting_point(source, samples, qat)
-    digest = hashlib.sha256(start.read_bytes()).hexdigest()
-    origin = (f"quantisation-aware training from {start.name} (sha256 {digest})", *source.source.provenance)
+    if session.test is not None:
+        session.say("in int8 before the training (simulated, weights rounded to nearest):")
+        simulated = dataclasses.replace(source, model=begin.simulation())
+        tell(measure_on(simulated, {session.test.name: session.test}), session.say)
+    origin = (f"quantisation-aware training from {start.name} (sha256 {_digest(start)})", *source.source.provenance)
     trainee = make_trainee(begin, recipe)
     weights, trained = train_network(recipe, trainee, own, session, fresh, SUFFIX, origin)
     quantized = finished(trained.model, begin.exact, begin.plan, qat.weights == "per-tensor")
@@ -68,9 +84,17 @@ def run_qat(recipe: Recipe, own: Dataset | None, session: Session, fresh: bool =
         return Trained(weights, None)
     bare = emit(quantized, split_heads(source), source.input.name, samples)
     quantization = Quantization(describe(recipe), samples.folder, len(samples.samples), samples.sha256)
-    data = evaluation_data(recipe, session.work, session.mirror)
-    result = finish(bare, source, quantization, weights.with_suffix(".tflite"), data, session.say)
-    return Trained(weights, result)
+    made_of = dataclasses.replace(
+        source.source, files=(SourceFile(weights.name, _digest(weights)),), provenance=read_provenance(weights)
+    )
+    source = dataclasses.replace(source, source=made_of)
+    target = weights.with_suffix(".tflite")
+    result = finish(bare, source, quantization, target, data, session.say, budget=recipe.budget)
+    return Trained(weights, dataclasses.replace(result, calibration=checked))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _starting_point(source: SourceModel, samples: Calibration, qat: QatRecipe) -> Quantized:

@@ -228,6 +228,11 @@ def _qat_requirements(plan: QatRecipe, train: TrainRecipe | None) -> list[tuple[
         (0 <= plan.momentum < 1, f"qat.momentum {plan.momentum:g}", "a number from 0 to below 1"),
         (0 <= plan.average < 1, f"qat.average {plan.average:g}", "a number from 0 to below 1"),
         (plan.distil >= 0, f"qat.distil {plan.distil:g}", "at least 0"),
+        (
+            not plan.distil or train is None or train.class_loss != "hard-negative",
+            "qat.distil with classes that are a softmax",
+            "0, or another train.class_loss",
+        ),
         (plan.report_every > 0, f"qat.report_every {plan.report_every}", "at least 1"),
         (plan.size is None or (plan.size > 0 and plan.size % 32 == 0), f"qat.size {plan.size}", "a multiple of 32"),
         (

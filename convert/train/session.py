@@ -126,7 +126,7 @@ def train_network(
         recipe,
         tuple(Pool(dataset, trained.labels) for dataset in datasets),
         checkpoint,
-        lambda source: _tell(measure_on(source, during), session.say),
+        lambda source: tell(measure_on(source, during), session.say),
         Teller(plan.steps),
         trainee,
     )
@@ -137,7 +137,7 @@ def train_network(
     plot_log(session.out / f"training{suffix}.png", state.log, title)
     accuracy = {key: value for key, value in (state.log[-1] if state.log else {}).items() if "map50" in key}
     if session.test is not None:
-        accuracy |= _tell(measure_on(source, {session.test.name: session.test}), session.say)
+        accuracy |= tell(measure_on(source, {session.test.name: session.test}), session.say)
     sources = plan.data if own is None else (FolderRecipe(own.name),)
     provenance = [_ingredient(data, dataset) for data, dataset in zip(sources, datasets, strict=True)]
     write_record(weights, _record(recipe, [*provenance, *origin], session, state, weights, accuracy))
@@ -198,7 +198,8 @@ def _start(recipe: Recipe, plan: TrainRecipe, session: Session) -> Path | None:
     return recipe.folder / plan.start.path if plan.start else None
 
 
-def _tell(figures: dict[str, float], say: Say) -> dict[str, float]:
+def tell(figures: dict[str, float], say: Say) -> dict[str, float]:
+    """Says what was measured, and gives it back."""
     for name, value in figures.items():
         say(f"{name.replace('map50_95', 'AP50-95').replace('map50', 'AP50')} {value:.1f}")
     return figures

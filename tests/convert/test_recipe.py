@@ -145,6 +145,15 @@ def test_rounding_that_cannot_be(line: str, message: str, tmp_path: Path) -> Non
     assert load_recipe(str(tmp_path / "right.toml")).qat == QatRecipe(steps=50, shares=(0.5, 0.5))
 
 
+def test_teacher_needs_classes_of_their_own(tmp_path: Path) -> None:
+    text = (FOLDER / "playing-cards.toml").read_text().partition("[qat]")[0]
+    assert text.count("[train]") == 1
+    text = text.replace("[train]", '[train]\nclass_loss = "hard-negative"')
+    (tmp_path / "wrong.toml").write_text(f"{text}\n[qat]\ndistil = 1.0\n")
+    with pytest.raises(InputError, match="softmax; expected 0, or another"):
+        load_recipe(str(tmp_path / "wrong.toml"))
+
+
 def test_rounding_without_training(tmp_path: Path) -> None:
     path = write_recipe(tmp_path, qat={"steps": 3})
     with pytest.raises(InputError, match=r"qat without \[train\]; expected a recipe that is trained"):

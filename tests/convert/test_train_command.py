@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
 from convert.cli import main as convert
@@ -68,51 +67,6 @@ def test_own_pictures_to_a_model_file(
     assert card.source.provenance == tuple(record["provenance"])
     assert card.delegation is not None
     assert (card.delegation.delegated, card.delegation.partitions) == (card.delegation.total, 1)
-
-
-def test_trained_weights_to_int8_with_rounding(
-    pictures: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert convert(["train", str(recipe), "--data", str(pictures), "--name", "mine", "--steps", "1"]) == 0
-    out = tmp_path / "build" / "train" / "mine"
-    made = out / "mine.toml"
-    with made.open("a") as stream:
-        stream.write('\n[evaluation]\nscenes = "cards"\ncount = 2\nseed = 4\n\n[qat]\nsteps = 3\nwarmup = 1\n')
-    capsys.readouterr()
-    assert convert(["train", str(made), "--qat"]) == 0
-    told = capsys.readouterr().out
-    assert "wrote build/train/mine/mine-qat.npz" in told
-    assert "wrote build/train/mine/mine-qat.tflite" in told
-    assert "accuracy on 2 images" in told
-    assert {path.name for path in out.iterdir() if "-qat" in path.name} == {
-        *("checkpoint-qat.npz", "mine-qat.npz", "mine-qat.tflite", "mine-qat.training.json", "training-qat.png")
-    }
-    card = require_card(out / "mine-qat.tflite")
-    assert card.quantization is not None
-    assert card.quantization.method.startswith("int8 quantisation-aware training (QAT): 3 steps")
-    assert card.quantization.calibration_images == 6
-    assert card.accuracy[0].images == 2
-    record = json.loads((out / "mine-qat.training.json").read_text())
-    assert (record["steps"], record["qat"]["freeze_after"]) == (3, 0.5)
-    assert any(line.startswith("quantisation-aware training from mine.npz") for line in record["provenance"])
-    with np.load(out / "mine-qat.npz") as stored:
-        names = set(stored.files)
-    assert {"Conv1/kernel", "Conv1/bias", "range_image/low", "range_image/high"} <= names
-    assert not any("gamma" in name for name in names)
-
-    # Somebody's pictures instead of the recipe's, and weights that no model file can hold.
-    made.write_text(made.read_text() + 'weights = "per-tensor"\n')
-    command = ["train", str(made), "--qat", "--data", str(pictures), "--out", str(tmp_path / "other"), "--steps", "1"]
-    assert convert(command) == 0
-    assert "no model file" in capsys.readouterr().out
-    assert (tmp_path / "other" / "mine-qat.npz").is_file()
-    assert not (tmp_path / "other" / "mine-qat.tflite").exists()
-
-
-def test_rounding_needs_trained_weights(recipe: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"has no weights; expected .*\.npz; python -m convert train"):
-        convert(["train", str(recipe), "--qat", "--data", str(tmp_path)])
 
 
 def test_folder_without_class_names_says_so(pictures: Path, recipe: Path) -> None:
