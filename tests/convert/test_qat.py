@@ -21,6 +21,7 @@ from convert.quantize.tensors import Range, plan_tensors
 from convert.quantize.tflite import to_tflite
 from convert.recipe import Recipe
 from convert.train.augment import Augmentation
+from convert.train.checkpoint import load_state
 from convert.train.feed import Pool
 from convert.train.qat import Distilled, Int8Trainee, qat_recipe
 from convert.train.qat_network import freeze_ranges, get_ranges, moving_ranges, qat_network, set_ranges
@@ -217,12 +218,13 @@ def test_killed_training_goes_on(pools: tuple[Pool, ...], tmp_path: Path, distil
     for at in (2, 5):
         with pytest.raises(KilledError):
             train(make(pools, tmp_path / "b", killer(at), distil=distil))
+        stopped = load_state(tmp_path / "b" / "state.npz", make(pools, tmp_path / "b", distil=distil).key)
+        assert stopped is not None
+        assert stopped.step == at - 1
     parts, resumed = train(make(pools, tmp_path / "b", distil=distil))
     assert_same(resumed.weights, state.weights)
     assert_same(parts.model.get_weights(), whole.model.get_weights())
-    assert sorted(get_ranges(parts.model).values()) == [
-        pytest.approx(ends, rel=1e-4) for ends in sorted(get_ranges(whole.model).values())
-    ]
+    assert_ranges(get_ranges(parts.model), get_ranges(whole.model), 1e-4)
 
 
 @pytest.mark.parametrize(("share", "moved"), [(0.0, False), (0.5, True)])

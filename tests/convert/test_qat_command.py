@@ -84,7 +84,9 @@ def test_trained_weights_to_a_model_file(recipe: Path, capsys: pytest.CaptureFix
 def test_weights_per_tensor_on_other_pictures(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Measured before and after, but never written as a model file, which could not hold them."""
     changed = load_recipe(str(recipe))
-    save_recipe(dataclasses.replace(changed, qat=QatRecipe(steps=2, weights="per-tensor", distil=1.0)), recipe)
+    save_recipe(
+        dataclasses.replace(changed, qat=QatRecipe(steps=2, warmup=1, weights="per-tensor", distil=1.0)), recipe
+    )
     pictures = scenes_folder(ScenesRecipe("cards", 3, 9), recipe.parent / "own")
     command = ["train", str(recipe), "--qat", "--data", str(pictures), "--test", str(pictures), "--steps", "1"]
     assert convert([*command, "--out", "other"]) == 0

@@ -56,7 +56,7 @@ def tiny(recipe: NetworkRecipe, classes: int, size: int) -> tuple[keras.Model, t
     """Stands in for a detector: one scale at stride 16, and every kind of variable."""
     image = keras.Input((size, size, 3), name="image")
     x = keras.layers.Conv2D(8, 5, 4, padding="same", use_bias=False, name="stem")(image)
-    x = keras.layers.ReLU(6.0)(keras.layers.BatchNormalization(momentum=0.9, name="norm")(x))
+    x = keras.layers.ReLU(6.0, name="relu")(keras.layers.BatchNormalization(momentum=0.9, name="norm")(x))
     x = keras.layers.DepthwiseConv2D(5, 4, padding="same", name="depthwise")(x)
     outputs = [keras.layers.Conv2D(2 * n, 1, name=f"{kind}_16")(x) for kind, n in (("box", 4), ("class", classes))]
     return keras.Model(image, outputs), recipe.heads
