@@ -68,8 +68,8 @@ def build(
 
     sources = out.parent / "sources" / recipe.name
     load = _loader(recipe, sources, mirror, say)
-    pictures = calibration or _calibration(recipe, sources, mirror, say)
-    dataset = _evaluation(recipe, out.parent, mirror)
+    pictures = calibration or calibration_folder(recipe, sources, mirror, say)
+    dataset = evaluation_data(recipe, out.parent, mirror)
     if dataset is not None and dataset.problems:
         say(summary(dataset))
     limits = _limits(recipe.budget, budget)
@@ -149,8 +149,14 @@ def _darknet_loader(
     return load
 
 
-def _calibration(recipe: Recipe, sources: Path, mirror: Path | None, say: Say) -> Path:
+def calibration_folder(recipe: Recipe, sources: Path, mirror: Path | None, say: Say) -> Path:
     """The folder of a recipe's calibration pictures.
+
+    Args:
+        recipe: The recipe.
+        sources: Folder for what is fetched; scenes are drawn beside its parent.
+        mirror: Folder looked in before the network.
+        say: Takes progress messages.
 
     Raises:
         InputError: They are not to be had.
@@ -168,7 +174,7 @@ def _calibration(recipe: Recipe, sources: Path, mirror: Path | None, say: Say) -
     return fetch_calibration(recipe.folder / wanted.manifest, wanted, sources / "calibration", mirror, say)
 
 
-def _evaluation(recipe: Recipe, work: Path, mirror: Path | None) -> Dataset | None:
+def evaluation_data(recipe: Recipe, work: Path, mirror: Path | None) -> Dataset | None:
     """The annotated pictures a recipe is measured on, if they are to be had."""
     wanted = recipe.evaluation
     if isinstance(wanted, ScenesRecipe):

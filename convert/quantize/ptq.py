@@ -126,7 +126,7 @@ def quantise(
     if options.refit:
         refit(rounded, plan, ranges, samples, progress("refitting weights"), where)
     else:
-        _round_weights(rounded)
+        round_kernels(rounded)
     return Quantized(exact, rounded, plan, ranges, seen, where)
 
 
@@ -154,10 +154,16 @@ def _outputs(model: keras.Model, samples: npt.NDArray[np.float32]) -> list[npt.N
         return [np.asarray(each) for each in keras.tree.flatten(model.predict(samples, batch_size=8, verbose=0))]
 
 
-def _round_weights(model: keras.Model) -> None:
+def round_kernels(model: keras.Model, per_tensor: bool = False) -> None:
+    """Rounds the weights of all convolutions to the nearest int8 step, in place.
+
+    Args:
+        model: The network.
+        per_tensor: One scale for all weights of a layer instead of one per output channel.
+    """
     for layer in model.layers:
         if is_convolution(layer):
-            kernel, bias = layer.get_weights()
+            kernel, *bias = layer.get_weights()
             outputs = kernel.shape[2] * kernel.shape[3] if is_depthwise(layer) else kernel.shape[3]
-            rounded = round_nearest(kernel.reshape(-1, outputs).astype(np.float64))
-            layer.set_weights([rounded.reshape(kernel.shape).astype(np.float32), bias])
+            rounded = round_nearest(kernel.reshape(-1, 1 if per_tensor else outputs).astype(np.float64))
+            layer.set_weights([rounded.reshape(kernel.shape).astype(np.float32), *bias])
