@@ -44,22 +44,49 @@ def check_budget(accuracy: Sequence[Accuracy], budget: Budget | None) -> None:
     """
     if budget is None:
         return
+    table = "\n".join(map(accuracy_text, accuracy))
     for row in accuracy:
-        if not row.float_map50 > 0:
-            raise InputError(
-                f"the float network has AP50 0 on {row.images} images of {row.dataset}",
-                "a budget needs images it finds something right in",
-                "check --data, --labels and --resize",
-            )
-        missed = [*_drop(row, budget), *_agreement(row, budget)]
-        if missed:
-            raise BudgetError(
-                f"budget missed on {row.images} images of {row.dataset}: {' and '.join(seen for seen, *_ in missed)}",
-                f"expected {' and '.join(expected for _, expected, _ in missed)}",
-                f"nothing was written; calibrate on more images like those the device will see, "
-                f"or allow more with {' and '.join(flag for *_, flag in missed)}",
-                "\n".join(map(accuracy_text, accuracy)),
-            )
+        require_accuracy(row)
+        check_row(row, budget, _CALIBRATE, table)
+
+
+_CALIBRATE = "nothing was written; calibrate on more images like those the device will see"
+
+
+def require_accuracy(row: Accuracy) -> None:
+    """Refuses figures that cannot show a loss.
+
+    Raises:
+        InputError: The float network itself finds nothing right.
+    """
+    if not row.float_map50 > 0:
+        raise InputError(
+            f"the float network has AP50 0 on {row.images} images of {row.dataset}",
+            "a budget needs images it finds something right in",
+            "check --data, --labels and --resize",
+        )
+
+
+def check_row(row: Accuracy, budget: Budget, action: str, table: str = "") -> None:
+    """Passes when one measured row is within the budget.
+
+    Args:
+        row: What was measured, not rounded.
+        budget: What may be lost.
+        action: What to do about a miss.
+        table: Lines to print with the error.
+
+    Raises:
+        BudgetError: More was lost.
+    """
+    missed = [*_drop(row, budget), *_agreement(row, budget)]
+    if missed:
+        raise BudgetError(
+            f"budget missed on {row.images} images of {row.dataset}: {' and '.join(seen for seen, *_ in missed)}",
+            f"expected {' and '.join(expected for _, expected, _ in missed)}",
+            f"{action}, or allow more with {' and '.join(flag for *_, flag in missed)}",
+            table,
+        )
 
 
 def stored(accuracy: Sequence[Accuracy]) -> tuple[Accuracy, ...]:

@@ -34,6 +34,7 @@ def build(
     calibration: Path | None = None,
     untrained: bool = False,
     budget: Budget | None = None,
+    report: Path | None = None,
 ) -> Result:
     """Builds a recipe unless the file in place was made from the same recipe by the same tools.
 
@@ -45,6 +46,8 @@ def build(
         calibration: Pictures to use instead of the recipe's.
         untrained: Build a network of this project with random weights, to time it before it is trained.
         budget: Overrides those fields of the recipe's budget that are not ``None``.
+        report: Folder for a report; by default ``reports/`` and the recipe's name beside ``out``, where there are
+            annotated pictures.
 
     Raises:
         BudgetError: Quantisation cost more than the budget allows; an older file stays.
@@ -81,7 +84,9 @@ def build(
     from convert.conversion import convert
 
     source = load()
-    return convert(source, pictures, target, dataset, say, key, budget=limits)
+    if report is None and dataset is not None:
+        report = out.parent / "reports" / recipe.name
+    return convert(source, pictures, target, dataset, say, key, budget=limits, report=report)
 
 
 def _limits(recipe: Budget | None, override: Budget) -> Budget | None:

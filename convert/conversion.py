@@ -7,15 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from convert.budget import check_budget, stored
 from convert.candidate import Candidate, Workbench
 from convert.cards import make_card, tool_versions
 from convert.data import Dataset
 from convert.quantize.calibration import check_calibration, load_calibration
 from convert.quantize.calibration_check import CalibrationReport, check_ranges
-from convert.quantize.coverage import coverage
+from convert.quantize.coverage import observed_coverage
 from convert.quantize.heads import SplitModel, split_heads
 from convert.quantize.package import pack
 from convert.quantize.ptq import DEFAULT, Options, Quantized, quantise
@@ -24,6 +22,7 @@ from convert.quantize.relevance import relevance
 from convert.quantize.tflite import Precision
 from convert.recipe import Budget
 from convert.repair import Step, best_step, repair, table
+from convert.report.conversion import report_conversion
 from convert.result import Result
 from convert.source import SourceModel
 from runtime.card import ModelCard, Quantization
@@ -54,6 +53,7 @@ def convert(
     strict: bool = False,
     options: Options = DEFAULT,
     precision: Precision = "int8",
+    report: Path | None = None,
 ) -> Result:
     """Splits the heads, quantises, measures and writes a model file.
 
@@ -69,9 +69,10 @@ def convert(
         strict: Refuse calibration pictures that are also in ``data``.
         options: How weights and ranges are chosen for int8.
         precision: What the numbers become.
+        report: Folder for a report; it is written even when the budget is missed.
 
     Raises:
-        BudgetError: The file lost more than the budget allows; nothing was written.
+        BudgetError: The file lost more than the budget allows; no model file was written.
         InputError: Unusable calibration pictures or target.
         RunError: The converter failed.
     """
@@ -84,6 +85,7 @@ def convert(
     card = new_card(source, split, quantization, build)
     workbench = Workbench(split, card, samples.samples, data, say)
     steps: tuple[Step, ...] = ()
+    quantized = None
     if precision == "int8":
         say(f"quantising with {len(samples.samples)} calibration images (this takes a minute or two)")
         where = partial(relevance, source.decoder, split.bindings)
@@ -95,6 +97,9 @@ def convert(
             candidate = _repaired(steps, budget, say) or candidate
     else:
         candidate = workbench.convert(None, precision)
+    if report:
+        written = report_conversion(report, candidate, workbench, quantized, samples.samples, data, checked, steps)
+        say(f"report in {written}")
     del samples
     return dataclasses.replace(finish(candidate, target, data, budget, say), calibration=checked)
 
@@ -153,9 +158,7 @@ def _repaired(steps: tuple[Step, ...], budget: Budget, say: Say) -> Candidate | 
 
 def _check_ranges(report: CalibrationReport, quantized: Quantized, say: Say) -> CalibrationReport:
     """Adds to a calibration's report whether the ranges had settled."""
-    low = np.stack([seen.low.min(axis=1) for seen in quantized.seen.values()])
-    high = np.stack([seen.high.max(axis=1) for seen in quantized.seen.values()])
-    checked = check_ranges(report, coverage(list(quantized.seen), low, high))
+    checked = check_ranges(report, observed_coverage(quantized.seen))
     for finding in checked.warnings[len(report.warnings) :]:
         say(str(finding))
     return checked

@@ -26,6 +26,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument(
         "--max-slowdown", type=percent, metavar="PERCENT", help="slower inference allowed to meet the budget"
     )
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="write report.html, .md and .json there (default: beside --out)"
+    )
     parser.add_argument("--untrained", action="store_true", help="random weights: to time a network before training it")
     parser.set_defaults(run=run)
 
@@ -37,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     recipe = load_recipe(arguments.recipe)
     say = teller(recipe.name)
     budget = Budget(arguments.max_drop, arguments.min_agreement, arguments.max_slowdown)
-    done = build(recipe, arguments.out, arguments.mirror, say, arguments.calibration, arguments.untrained, budget)
+    given = arguments.calibration, arguments.untrained, budget, arguments.report
+    done = build(recipe, arguments.out, arguments.mirror, say, *given)
     if done.skipped:
         print(f"{recipe.name}: skipped ({done.skipped}): {done.path}")
     else:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convert.budget import check_row, require_accuracy, require_objects
 from convert.cli.detection_report import (
     comparison_facts,
     print_classes,
@@ -17,7 +18,9 @@ from convert.cli.detection_report import (
     score_facts,
 )
 from convert.cli.evaluate_classes import run_classes
-from runtime.commandline import Notes, fraction
+from convert.recipe import Budget
+from runtime.card import Accuracy
+from runtime.commandline import Notes, fraction, percent
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,6 +48,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument(
         "--iou", type=overlap, default=0.5, metavar="X", help="overlap for Pascal VOC's AP (default 0.5)"
     )
+    parser.add_argument(
+        "--max-drop", type=percent, metavar="POINTS", help="with --reference: most AP50 below it; status 3 beyond"
+    )
+    parser.add_argument(
+        "--min-agreement", type=percent, metavar="PERCENT", help="with --reference: least agreement F1 with it"
+    )
     parser.add_argument("--per-class", action="store_true", help="print a line for each class too")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
@@ -56,11 +65,16 @@ def run(arguments: argparse.Namespace) -> int:
     from convert.evaluate.models import open_detector, open_model
     from runtime.classifier import Classifier
 
+    budget = _budget(arguments)
     given = arguments.labels, arguments.weights
     detector = open_model(arguments.model, *given, resize=arguments.resize)
     if isinstance(detector, Classifier):
+        if budget:
+            raise InputError(f"a budget with the classifier {arguments.model}", "expected a detector", "leave it out")
         return run_classes(arguments, detector)
     dataset = _read_data(arguments)
+    if budget and budget.max_drop is not None:
+        require_objects(dataset)
     if text := uncounted(dataset, detector.labels):
         print(text, file=sys.stderr)
     reference = None
@@ -72,7 +86,42 @@ def run(arguments: argparse.Namespace) -> int:
         if model:
             Notes(model.card).tell()
     _report(arguments, dataset, measured, expected)
+    if budget and expected:
+        _check(budget, dataset, measured, expected)
     return 0
+
+
+def _budget(arguments: argparse.Namespace) -> Budget | None:
+    """What the model may lose against its reference.
+
+    Raises:
+        InputError: There is none to compare with.
+    """
+    budget = Budget(arguments.max_drop, arguments.min_agreement)
+    if budget == Budget():
+        return None
+    if arguments.reference is None:
+        flag = "--max-drop" if budget.max_drop is not None else "--min-agreement"
+        raise InputError(
+            f"{flag} without --reference", "a loss is one against another network", "add --reference FLOAT"
+        )
+    return budget
+
+
+def _check(budget: Budget, dataset: Dataset, measured: Measured, expected: Measured) -> None:
+    """Holds the model to a budget.
+
+    Raises:
+        BudgetError: It loses more.
+    """
+    from convert.evaluate.measure import compare
+
+    pairs = [(one.score.map50 or 0.0, one.score.map50_95 or 0.0) for one in (expected, measured)]
+    agreement = compare(measured, expected).agreement.f1
+    row = Accuracy(dataset.name, len(dataset.truths), *pairs[0], *pairs[1], agreement)
+    if budget.max_drop is not None:
+        require_accuracy(row)
+    check_row(row, budget, "python -m convert debug says why")
 
 
 def _read_data(arguments: argparse.Namespace) -> Dataset:

@@ -10,7 +10,7 @@ from convert.cli.report import print_summary, teller
 from convert.recipe import Budget
 from runtime.commandline import count, percent
 from runtime.errors import InputError
-from runtime.files import check_file, check_writable
+from runtime.files import check_file, check_writable, make_folder
 
 PRECISIONS = ("int8", "int16", "float16", "dynamic", "float32")
 RANGES = ("mse", "min-max", "percentile", "entropy")
@@ -54,6 +54,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
         action="store_true",
         help="refuse --data when anything is wrong with it, or when it shares images with --calibration",
     )
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write report.html, .md and .json there")
     parser.set_defaults(run=run)
 
 
@@ -70,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     # Everything that can be wrong is found before the long work starts.
     check_file(arguments.source, "a Darknet .cfg file")
     check_writable(arguments.output)
+    if arguments.report:
+        make_folder(arguments.report)
     list_images(arguments.calibration)
     data = open_data(arguments.data, arguments.strict) if arguments.data else None
     if budget and data:
@@ -88,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         strict=arguments.strict,
         options=PLAIN if arguments.plain else Options(ranges=arguments.ranges),
         precision=arguments.precision,
+        report=arguments.report,
     )
     print(f"{source.name}: wrote {done.path}")
     print_summary(done.card, done.bytes)

@@ -86,14 +86,29 @@ def _open(
     if path.suffix.lower() == ".tflite":
         card, engine = open_engine(path, None, labels)
         return Detector(card, engine) if card.task == "detect" else Classifier(card, engine)
-    if _is_recipe(path):
-        same = _same_kind(like, "ssd")
-        return _float_detector(_trained(path, weights, same), labels, same, resize)
+    same = _same_kind(like, "ssd" if is_recipe(path) else "yolo")
+    return _float_detector(open_float(path, labels, weights, same), labels if is_recipe(path) else None, same, resize)
+
+
+def open_float(
+    path: Path, labels: Path | None = None, weights: Path | None = None, like: ModelCard | None = None
+) -> SourceModel:
+    """A float network, before splitting.
+
+    Args:
+        path: A float network (``.cfg``), or a recipe's name or path whose network was trained here.
+        labels: Class names of a ``.cfg``, one per line.
+        weights: Weights of the network; by default those beside it.
+        like: Take over the input size of this card.
+
+    Raises:
+        InputError: A file that is missing, broken, or neither.
+    """
+    if is_recipe(path):
+        return _trained(path, weights, like)
     from convert.importers import load_source
 
-    same = _same_kind(like, "yolo")
-    size = (same.input.width, same.input.height) if same else None
-    return _float_detector(load_source(path, weights, labels, size), None, same, resize)
+    return load_source(path, weights, labels, (like.input.width, like.input.height) if like else None)
 
 
 def _same_kind(like: ModelCard | None, decoder: str) -> ModelCard | None:
@@ -101,7 +116,7 @@ def _same_kind(like: ModelCard | None, decoder: str) -> ModelCard | None:
     return like if like and like.decoder.name == decoder else None
 
 
-def _is_recipe(path: Path) -> bool:
+def is_recipe(path: Path) -> bool:
     """Whether a recipe is meant: a ``.toml``, or a bare name that is no file."""
     if path.suffix.lower() == ".toml":
         return True

@@ -9,13 +9,17 @@ and drawn pictures most tensors fail with 32 pictures and nearly none with 48.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from convert.quantize.observe import Observed
 
 # A tensor has settled when half the pictures show all but this share of its range,
 WIDENED = 0.15
@@ -46,6 +50,13 @@ class TensorCoverage:
     outside: float
     growing: float
     converged: bool
+
+
+def observed_coverage(seen: Mapping[str, Observed]) -> tuple[TensorCoverage, ...]:
+    """Judges the ranges of tensors as they were observed, by tensor name."""
+    low = np.stack([one.low.min(axis=1) for one in seen.values()])
+    high = np.stack([one.high.max(axis=1) for one in seen.values()])
+    return coverage(list(seen), low, high)
 
 
 def coverage(names: Sequence[str], low: Array, high: Array) -> tuple[TensorCoverage, ...]:
