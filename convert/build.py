@@ -72,7 +72,7 @@ def build(
     sources = out.parent / "sources" / recipe.name
     load = _loader(recipe, sources, mirror, say)
     pictures = calibration or calibration_folder(recipe, sources, mirror, say)
-    dataset = _evaluation(recipe, out.parent, mirror)
+    dataset = evaluation_data(recipe, out.parent, mirror)
     if dataset is not None and dataset.problems:
         say(summary(dataset))
     limits = _limits(recipe.budget, budget)
@@ -157,6 +157,12 @@ def _darknet_loader(
 def calibration_folder(recipe: Recipe, sources: Path, mirror: Path | None, say: Say) -> Path:
     """The folder of a recipe's calibration pictures.
 
+    Args:
+        recipe: The recipe.
+        sources: Folder for what is fetched; scenes are drawn beside its parent.
+        mirror: Folder looked in before the network.
+        say: Takes progress messages.
+
     Raises:
         InputError: They are not to be had.
     """
@@ -173,7 +179,7 @@ def calibration_folder(recipe: Recipe, sources: Path, mirror: Path | None, say: 
     return fetch_calibration(recipe.folder / wanted.manifest, wanted, sources / "calibration", mirror, say)
 
 
-def _evaluation(recipe: Recipe, work: Path, mirror: Path | None) -> Dataset | None:
+def evaluation_data(recipe: Recipe, work: Path, mirror: Path | None) -> Dataset | None:
     """The annotated pictures a recipe is measured on, if they are to be had."""
     wanted = recipe.evaluation
     if isinstance(wanted, ScenesRecipe):

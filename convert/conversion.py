@@ -14,7 +14,7 @@ from convert.data import Dataset
 from convert.quantize.calibration import check_calibration, load_calibration
 from convert.quantize.calibration_check import CalibrationReport, check_ranges
 from convert.quantize.coverage import observed_coverage
-from convert.quantize.heads import split_heads
+from convert.quantize.heads import SplitModel, split_heads
 from convert.quantize.package import pack
 from convert.quantize.ptq import DEFAULT, Options, Quantized, quantise
 from convert.quantize.ranges import input_range
@@ -25,7 +25,7 @@ from convert.repair import Step, best_step, repair, table
 from convert.report.conversion import report_conversion
 from convert.result import Result
 from convert.source import SourceModel
-from runtime.card import Quantization
+from runtime.card import ModelCard, Quantization
 from runtime.detector import Detector
 from runtime.errors import BudgetError
 from runtime.files import check_writable, replacing
@@ -80,12 +80,9 @@ def convert(
     samples = load_calibration(calibration, source.input)
     checked = check_calibration(samples, data, strict, say)
     split = split_heads(source)
-    quantization = Quantization(
-        _OTHERS.get(precision) or options.describe(), samples.folder, len(samples.samples), samples.sha256
-    )
-    card = dataclasses.replace(
-        make_card(source, split.bindings), quantization=quantization, build=build, tools=tool_versions()
-    )
+    method = _OTHERS.get(precision) or options.describe()
+    quantization = Quantization(method, samples.folder, len(samples.samples), samples.sha256)
+    card = new_card(source, split, quantization, build)
     workbench = Workbench(split, card, samples.samples, data, say)
     steps: tuple[Step, ...] = ()
     quantized = None
@@ -104,6 +101,29 @@ def convert(
         written = report_conversion(report, candidate, workbench, quantized, samples.samples, data, checked, steps)
         say(f"report in {written}")
     del samples
+    return dataclasses.replace(finish(candidate, target, data, budget, say), calibration=checked)
+
+
+def new_card(source: SourceModel, split: SplitModel, quantization: Quantization, build: str = "") -> ModelCard:
+    """The card of a network before anything was measured."""
+    card = make_card(source, split.bindings)
+    return dataclasses.replace(card, quantization=quantization, build=build, tools=tool_versions())
+
+
+def finish(candidate: Candidate, target: Path, data: Dataset | None, budget: Budget | None, say: Say) -> Result:
+    """Holds a converted network to its budget and writes the model file.
+
+    Args:
+        candidate: The network, measured.
+        target: The ``.tflite`` to write; an older one stays until the new one is complete.
+        data: What it was measured on, if anything.
+        budget: What may be lost; without data it is not checked, which is said.
+        say: Takes progress messages.
+
+    Raises:
+        BudgetError: It lost more than the budget allows; nothing was written.
+        RunError: The file could not be written.
+    """
     if budget and data is None:
         say("budget not checked: no annotated images")
     check_budget(candidate.card.accuracy, budget)
@@ -112,7 +132,7 @@ def convert(
     with replacing(target) as scratch:
         scratch.write_bytes(packed)
         Detector.open(scratch, threads=1).close()
-    return Result(target, len(packed), card, calibration=checked)
+    return Result(target, len(packed), card)
 
 
 def _misses(candidate: Candidate, budget: Budget) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import tomli_w
 
-from convert.train.recipe import FolderRecipe, RemoteFile, ScenesRecipe, TrainRecipe
+from convert.train.recipe import FolderRecipe, QatRecipe, RemoteFile, ScenesRecipe, TrainRecipe
 from runtime.card import HeadSpec, Thresholds
 from runtime.errors import InputError
 from runtime.files import read_text, replacing
@@ -118,6 +118,7 @@ class Recipe:
     evaluation: FolderRecipe | ScenesRecipe | None = None
     budget: Budget | None = None
     train: TrainRecipe | None = None
+    qat: QatRecipe | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     file: str = ""
 
@@ -187,7 +188,8 @@ def load_recipe(name: str) -> Recipe:
 def _requirements(recipe: Recipe) -> list[tuple[bool, str, str]]:
     """What the types of the fields cannot say."""
     rows = _budget_requirements(recipe.budget) if recipe.budget else []
-    return rows + (_train_requirements(recipe.train) if recipe.train else [])
+    rows += _train_requirements(recipe.train) if recipe.train else []
+    return rows + (_qat_requirements(recipe.qat, recipe.train) if recipe.qat else [])
 
 
 def _budget_requirements(budget: Budget) -> list[tuple[bool, str, str]]:
@@ -215,6 +217,32 @@ def _train_requirements(plan: TrainRecipe) -> list[tuple[bool, str, str]]:
         (not plan.data or _are_shares([d.share for d in plan.data]), "the shares of train.data", "not all 0"),
         (0 < how.zoom[0] <= how.zoom[1], f"train.augmentation.zoom {how.zoom}", "two numbers above 0, smaller first"),
         (how.aspect >= 1, f"train.augmentation.aspect {how.aspect}", "at least 1"),
+    ]
+
+
+def _qat_requirements(plan: QatRecipe, train: TrainRecipe | None) -> list[tuple[bool, str, str]]:
+    sources = len(train.data) if train else 0
+    return [
+        (train is not None, "qat without [train]", "a recipe that is trained"),
+        (plan.steps > 0, f"qat.steps {plan.steps}", "at least 1"),
+        (plan.learning_rate >= 0, f"qat.learning_rate {plan.learning_rate:g}", "at least 0"),
+        (0 <= plan.warmup <= plan.steps, f"qat.warmup {plan.warmup}", "a number in 0..qat.steps"),
+        (0 <= plan.freeze_after <= 1, f"qat.freeze_after {plan.freeze_after:g}", "a number in 0..1"),
+        (0 <= plan.momentum < 1, f"qat.momentum {plan.momentum:g}", "a number from 0 to below 1"),
+        (0 <= plan.average < 1, f"qat.average {plan.average:g}", "a number from 0 to below 1"),
+        (plan.distil >= 0, f"qat.distil {plan.distil:g}", "at least 0"),
+        (
+            not plan.distil or train is None or train.class_loss != "hard-negative",
+            "qat.distil with classes that are a softmax",
+            "0, or another train.class_loss",
+        ),
+        (plan.report_every > 0, f"qat.report_every {plan.report_every}", "at least 1"),
+        (plan.size is None or (plan.size > 0 and plan.size % 32 == 0), f"qat.size {plan.size}", "a multiple of 32"),
+        (
+            not plan.shares or (len(plan.shares) == sources and _are_shares(plan.shares)),
+            "qat.shares",
+            "one number of at least 0 per entry of train.data, not all 0",
+        ),
     ]
 
 

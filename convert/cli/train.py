@@ -10,14 +10,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convert.cli.report import teller
-from convert.recipe import Recipe, TrainedRecipe, load_recipe, save_recipe
+from convert.cli.report import print_summary, teller
+from convert.recipe import Recipe, TrainedRecipe, load_recipe, save_recipe, weights_file
 from convert.train.recipe import FolderRecipe, LocalFile, RemoteFile
 from runtime.commandline import count
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
     from convert.data import Dataset
+    from convert.train.session import Session
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -36,6 +37,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument("--mirror", type=Path, metavar="DIR", help="look for data and downloads there first")
     parser.add_argument("--strict", action="store_true", help="refuse data with anything wrong in it")
     parser.add_argument("--fresh", action="store_true", help="start over instead of going on with a killed training")
+    parser.add_argument(
+        "--qat", action="store_true", help="train the recipe's trained weights on with int8 rounding; writes a .tflite"
+    )
     parser.set_defaults(run=run)
 
 
@@ -46,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"{recipe.name} has no [train] section", "expected a recipe that is trained", "try objects")
     if arguments.data is None and not recipe.train.data:
         raise InputError(f"{recipe.name} names no pictures", "expected your own", "give --data DIR")
+    if arguments.qat:
+        weights_file(recipe)
     _limit_threads(arguments.threads)
 
     from convert.quiet import import_keras
@@ -55,8 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
     from convert.train import session as training
 
     data = open_data(arguments.data, arguments.strict) if arguments.data else None
-    name = arguments.name or (_name_of(arguments.data) if arguments.data else recipe.name)
-    if data is not None:
+    name = arguments.name or (_name_of(arguments.data) if arguments.data and not arguments.qat else recipe.name)
+    if arguments.qat:
+        recipe = _with_rounding(recipe, arguments.data)
+    elif data is not None:
         recipe = _own(recipe, name, arguments.data, data)
     recipe = training.with_changes(recipe, arguments.steps, arguments.seed)
     session = training.Session(
@@ -68,12 +76,39 @@ def run(arguments: argparse.Namespace) -> int:
         test=training.open_test(arguments.test, recipe, arguments.strict) if arguments.test else None,
         say=teller(name),
     )
+    if arguments.qat:
+        return _train_rounded(recipe, data, session, arguments.fresh)
     weights = training.run_training(recipe, data, session, arguments.fresh)
     print(f"{name}: wrote {weights}")
     if data is not None:
         path = weights.with_suffix(".toml")
         save_recipe(recipe, path)
         print(f"{name}: wrote {path}; next: python -m convert build {path}")
+    return 0
+
+
+def _with_rounding(recipe: Recipe, own: Path | None) -> Recipe:
+    """A recipe for quantisation-aware training, on its own pictures or on somebody's."""
+    from convert.train.qat import qat_recipe
+
+    recipe = qat_recipe(recipe)
+    if own is None or recipe.train is None:
+        return recipe
+    stages = tuple(dataclasses.replace(stage, shares=()) for stage in recipe.train.stages)
+    data = (FolderRecipe(str(own.resolve())),)
+    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, stages=stages, data=data))
+
+
+def _train_rounded(recipe: Recipe, data: Dataset | None, session: Session, fresh: bool) -> int:
+    from convert.qat import run_qat
+
+    done = run_qat(recipe, data, session, fresh)
+    print(f"{recipe.name}: wrote {done.weights}")
+    if done.model is None:
+        print(f"{recipe.name}: no model file: those have a weight scale per channel, never per tensor")
+        return 0
+    print(f"{recipe.name}: wrote {done.model.path}")
+    print_summary(done.model.card, done.model.bytes)
     return 0
 
 

@@ -75,13 +75,12 @@ def flip_negative(model: keras.Model, seen: Mapping[str, Observed]) -> Signs:
         leaky = followers(layer)[0] if len(followers(layer)) == 1 else None
         if not is_convolution(layer) or layer.name in ends or not isinstance(leaky, keras.layers.LeakyReLU):
             continue
-        readers = followers(leaky)
-        if leaky.name in ends or not readers or not all(_takes_factors(reader) for reader in readers):
+        readers, slope = followers(leaky), float(leaky.negative_slope)
+        if not slope or leaky.name in ends or not readers or not all(_takes_factors(reader) for reader in readers):
             continue
         low, high = seen[layer.name].low.min(0), seen[layer.name].high.max(0)
         negative = high < _FLIP_MARGIN * low
         if negative.any():
-            slope = float(leaky.negative_slope)
             changed[layer.name] = np.where(negative, -slope, 1).astype(np.float32)
             changed[leaky.name] = np.where(negative, -1, 1).astype(np.float32)
             _multiply(layer, changed[layer.name])

@@ -107,10 +107,10 @@ def nudged(low: float, high: float) -> tuple[float, int]:
     """Scale and zero point (-128..127) of a range: zero must be one of the steps.
 
     As ``tf.quantization.fake_quant_with_min_max_args`` and the converter do it (Jacob et al., arXiv:1712.05877,
-    section 3).
+    section 3); they round a half upwards.
     """
     scale = (high - low) / 255
-    return scale, int(np.clip(np.round(-low / scale), 0, 255)) - 128
+    return scale, int(np.clip(np.floor(-low / scale + 0.5), 0, 255)) - 128
 
 
 def round_to(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Batch normalisation folded into the convolutions in front of it.
+"""Batch normalisation folded into the convolutions in front of it, and activations taken out of them.
 
 The int8 network has no batch normalisation: TensorFlow Lite folds it as well. Folding it first lets everything else
 (equalising, ranges, rounding) look at the weights the device will hold (Jacob et al., arXiv:1712.05877, section 3.2).
@@ -6,6 +6,7 @@ The int8 network has no batch normalisation: TensorFlow Lite folds it as well. F
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -21,37 +22,81 @@ def fold_norms(model: keras.Model) -> keras.Model:
     """The same function with a bias in each convolution instead of a batch normalisation behind it.
 
     A layer that is applied in several places becomes one layer for each of them, so that each may be quantised in its
-    own way. A batch normalisation that follows anything but a convolution of its own stays.
+    own way. A batch normalisation that follows anything but a convolution of its own stays. The activation inside a
+    convolution or dense layer becomes a layer behind it: the tensor between them is int8 too.
 
     Args:
-        model: A functional model; it is not changed.
+        model: A functional model of layers with one result each; it is not changed.
 
     Returns:
-        A new model whose convolutions all have a bias.
+        A new model whose convolutions all have a bias and no activation.
     """
+    model = _unshared(model)
     norms = _folded_norms(model)
     weights: dict[str, Weights] = {}
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if layer.name in norms.values():
             return args[0]
-        name, count = layer.name, 2
-        while name in weights:
-            name, count = f"{layer.name}_{count}", count + 1
-        config = {**layer.get_config(), "name": name}
+        config = layer.get_config()
         if is_convolution(layer):
             config["use_bias"] = True
             norm = norms.get(layer.name)
-            weights[name] = folded(layer, model.get_layer(norm) if norm else None)
+            weights[layer.name] = folded(layer, model.get_layer(norm) if norm else None)
         else:
-            weights[name] = layer.get_weights()
+            weights[layer.name] = layer.get_weights()
         return type(layer).from_config(config)(*args, **kwargs)
 
-    folded_model = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
-    for layer in folded_model.layers:
+    return _rebuilt(model, call, weights)
+
+
+def _unshared(model: keras.Model) -> keras.Model:
+    """One layer for each place where one is applied, and one for each activation."""
+    weights: dict[str, Weights] = {}
+    taken = {layer.name for layer in model.layers}
+
+    def free(name: str) -> str:
+        """The name itself, or with a number where it is used up."""
+        found, count = name, 2
+        while found in weights or (found != name and found in taken):
+            found, count = f"{name}_{count}", count + 1
+        return found
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        name = free(layer.name)
+        weights[name] = layer.get_weights()
+        if isinstance(layer, keras.layers.Activation):
+            return _activation(layer.activation, name)(*args, **kwargs)
+        config = {**layer.get_config(), "name": name}
+        inner = layer.activation if isinstance(layer, _ACTIVATED) else _LINEAR
+        if inner in (None, _LINEAR):
+            return type(layer).from_config(config)(*args, **kwargs)
+        result = type(layer).from_config({**config, "activation": None})(*args, **kwargs)
+        behind = free(f"{layer.name}_activation")
+        weights[behind] = []
+        return _activation(inner, behind)(result)
+
+    return _rebuilt(model, call, weights)
+
+
+def _activation(function: Any, name: str) -> Any:
+    """An activation as the layer that the rest of the quantiser knows."""
+    if function is keras.activations.relu:
+        return keras.layers.ReLU(name=name)
+    if function is keras.activations.relu6:
+        return keras.layers.ReLU(6.0, name=name)
+    if function is keras.activations.leaky_relu:
+        return keras.layers.LeakyReLU(0.2, name=name)
+    return keras.layers.Activation(function, name=name)
+
+
+def _rebuilt(model: keras.Model, call: Callable[..., Any], weights: Mapping[str, Weights]) -> keras.Model:
+    """A copy of a network in which ``call`` applies the layers; it fills in the weights by name."""
+    copy = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+    for layer in copy.layers:
         if layer.weights:
             layer.set_weights(weights[layer.name])
-    return folded_model
+    return copy
 
 
 def folded(layer: Any, norm: Any | None) -> Weights:
@@ -91,3 +136,10 @@ def _folded_norms(model: keras.Model) -> dict[str, str]:
 
 
 _LINEAR = keras.activations.linear
+_ACTIVATED = (
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Dense,
+)

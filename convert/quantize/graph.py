@@ -12,12 +12,14 @@ from convert.models.layers import ChannelGroup, EdgePadding, NearestUpsample
 MOVING = (
     keras.layers.Dropout,
     keras.layers.MaxPooling2D,
+    keras.layers.GlobalMaxPooling2D,
     keras.layers.ZeroPadding2D,
+    keras.layers.Cropping2D,
     keras.layers.Reshape,
     keras.layers.Flatten,
+    keras.layers.Permute,
     NearestUpsample,
     EdgePadding,
-    ChannelGroup,
 )
 
 
@@ -45,6 +47,15 @@ def is_convolution(layer: Any) -> bool:
 def is_depthwise(layer: Any) -> bool:
     """Whether a layer filters each channel by itself."""
     return isinstance(layer, keras.layers.DepthwiseConv2D)
+
+
+def keeps_scale(layer: Any) -> bool:
+    """Whether a layer's result is a tensor to be rounded, but on the scale of what it reads.
+
+    Averages are new numbers, and TensorFlow Lite wants them on the old scale. A part of the channels is not new; but a
+    SPLIT of which one part is used and has no range of its own, the converter leaves in float every other time.
+    """
+    return isinstance(layer, (keras.layers.AveragePooling2D, keras.layers.UpSampling2D, ChannelGroup))
 
 
 def is_plain_relu(layer: Any) -> bool:

@@ -24,6 +24,7 @@ from convert.quantize.ranges import RangeMethod, choose_ranges
 from convert.quantize.refit import refit
 from convert.quantize.rounding import round_nearest
 from convert.quantize.split_leaky import split_leaky
+from convert.quantize.supported import check_finite, check_supported
 from convert.quantize.tensors import Range, TensorPlan, plan_tensors
 from convert.quiet import quiet
 
@@ -96,19 +97,26 @@ def quantise(
     """Chooses weights and ranges for int8.
 
     Args:
-        model: A functional Keras model with raw heads; it is not changed.
+        model: A functional or sequential Keras model with raw heads; it is not changed.
         input_range: What the input's pixels become, lowest and highest.
         samples: ``(n, height, width, 3)`` calibration inputs.
         options: What is done.
         relevance: From the float network's outputs, one array ``(n, rows, columns, channels)`` each, to where in each
             picture they matter, ``(n, rows, columns)`` in 0..1; see ``convert.quantize.relevance``.
         progress: Makes a progress display from a title.
+
+    Raises:
+        InputError: A network that cannot be quantised; the message names the layer.
     """
+    if isinstance(model, keras.Sequential) and model.built:
+        model = keras.Model(model.inputs[0], model.outputs)
+    check_supported(model, samples)
     exact = fold_norms(model)
     if options.equalise:
         exact = split_leaky(exact)
     plan = plan_tensors(exact)
     seen = observe(exact, plan.inner, samples[:_MAX_OBSERVED], progress("observing"))
+    check_finite(seen)
     if options.equalise:
         seen = equalise(exact, plan, seen)
     ranges = choose_ranges(exact, plan, seen, options.ranges)
@@ -118,7 +126,7 @@ def quantise(
     if options.refit:
         refit(rounded, plan, ranges, samples, progress("refitting weights"), where)
     else:
-        _round_weights(rounded)
+        round_kernels(rounded)
     return Quantized(exact, rounded, plan, ranges, seen, where)
 
 
@@ -146,10 +154,16 @@ def _outputs(model: keras.Model, samples: npt.NDArray[np.float32]) -> list[npt.N
         return [np.asarray(each) for each in keras.tree.flatten(model.predict(samples, batch_size=8, verbose=0))]
 
 
-def _round_weights(model: keras.Model) -> None:
+def round_kernels(model: keras.Model, per_tensor: bool = False) -> None:
+    """Rounds the weights of all convolutions to the nearest int8 step, in place.
+
+    Args:
+        model: The network.
+        per_tensor: One scale for all weights of a layer instead of one per output channel.
+    """
     for layer in model.layers:
         if is_convolution(layer):
-            kernel, bias = layer.get_weights()
+            kernel, *bias = layer.get_weights()
             outputs = kernel.shape[2] * kernel.shape[3] if is_depthwise(layer) else kernel.shape[3]
-            rounded = round_nearest(kernel.reshape(-1, outputs).astype(np.float64))
-            layer.set_weights([rounded.reshape(kernel.shape).astype(np.float32), bias])
+            rounded = round_nearest(kernel.reshape(-1, 1 if per_tensor else outputs).astype(np.float64))
+            layer.set_weights([rounded.reshape(kernel.shape).astype(np.float32), *bias])

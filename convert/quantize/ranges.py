@@ -26,8 +26,10 @@ RangeMethod = Literal["mse", "min-max", "percentile", "entropy"]
 _BINS = 4096
 # Share of the values that lie beyond the percentile's ends, on each side.
 _TAIL = 1e-4
-# A tensor that is always zero still needs a scale.
 _LEAST_WIDTH = 1e-6
+# A tensor that is always zero still needs a scale, and one that is not far below those around it: XNNPACK refuses a
+# network in which a convolution's input and weight scales together are 256 times the output's.
+_DEAD = (0.0, 1.0)
 _Doubles = npt.NDArray[np.float64]
 
 
@@ -66,8 +68,11 @@ def choose_ranges(
         if group == plan.group[plan.points[0]]:
             continue
         fixed = [plan.fixed[point] for point in points if point in plan.fixed]
-        histogram = _histogram(model, points, seen, weighted=method == "mse")
-        ranges[group] = fixed[0] if fixed else _METHODS[method](histogram)
+        dead = not any(seen[point].low.any() or seen[point].high.any() for point in points)
+        if fixed or dead:
+            ranges[group] = fixed[0] if fixed else _DEAD
+        else:
+            ranges[group] = _METHODS[method](_histogram(model, points, seen, weighted=method == "mse"))
     return _tied(model, plan, seen, ranges) if method == "mse" else ranges
 
 
@@ -80,7 +85,7 @@ def _tied(
     """
     members, tied = plan.members(), dict(ranges)
     for point in plan.inner:
-        if leaky_slope(model, point) is None:
+        if leaky_slope(model, point) is None or ranges[plan.group[point]] == _DEAD:
             continue
         group, behind = plan.group[point], plan.group[followers(model.get_layer(point))[0].name]
         if len(members[group]) > 1 or len(members[behind]) > 1:

@@ -29,6 +29,8 @@ Flow = dict[str, list[Any]]
 
 # Pull towards the float weights, as a share of the mean variance of the inputs.
 _RIDGE = 1e-2
+# Variances below this share of the mean square are taken for none.
+_LEAST_VARIANCE = 1e-9
 # Places looked at in all pictures together, at least this many times the unknowns of one output.
 _PLACES, _PLACES_PER_INPUT = 60_000, 16
 # Beyond this many inputs of one output a second moment takes too much memory and time: weights are only rounded.
@@ -111,8 +113,8 @@ class _Walk:
     def visit(self, layer: Any) -> None:
         """Runs one layer in both networks; fits it first where it is a convolution."""
         if isinstance(layer, keras.layers.InputLayer):
-            # Pixels are exact in int8.
-            self._exact[layer.name] = self._rounded[layer.name] = self._batches
+            # Pixels are exact in int8 only where 0 is the value of a whole pixel.
+            self._exact[layer.name], self._rounded[layer.name] = self._batches, self._round(layer.name, self._batches)
             return
         exact = self._run(layer, self._exact)
         if is_convolution(layer):
@@ -123,10 +125,13 @@ class _Walk:
             _fit(layer, self._rounded[source], exact, weights, self._random)
         rounded = self._run(layer, self._rounded)
         if layer.name in self.points:
-            low, high = self._ranges[self._plan.group[layer.name]]
-            rounded = [tf.quantization.fake_quant_with_min_max_args(each, low, high) for each in rounded]
+            rounded = self._round(layer.name, rounded)
         self._exact[layer.name], self._rounded[layer.name] = exact, rounded
         self._forget(layer)
+
+    def _round(self, point: str, batches: list[Any]) -> list[Any]:
+        low, high = self._ranges[self._plan.group[point]]
+        return [tf.quantization.fake_quant_with_min_max_args(each, low, high) for each in batches]
 
     def _run(self, layer: Any, flow: Flow) -> list[Any]:
         sources = [flow[name] for name in inputs_of(layer)]
@@ -172,7 +177,10 @@ def _fit(
         )
     weights = moments.by_output(kernel)
     covariance, cross = moments.centred()
-    ridge = _RIDGE * np.trace(covariance, axis1=1, axis2=2) / unknowns + 1e-12
+    covariance = covariance + moments.doubtful()[:, None, None] * np.eye(unknowns)
+    # Inputs that never change, too, are pulled to their float weights: other pictures will change them.
+    ridge = moments.doubtful() + _RIDGE * np.trace(covariance, axis1=1, axis2=2) / unknowns
+    cross = cross + moments.doubtful()[:, None, None] * weights
     damped = covariance + ridge[:, None, None] * np.eye(unknowns)
     weights = np.linalg.solve(damped, cross + ridge[:, None, None] * weights)
     weights = round_weights(weights, covariance)
@@ -236,6 +244,11 @@ class _Moments:
             self._sums[2] / self._count - x[..., None] * x[:, None],
             self._sums[3] / self._count - x[..., None] * y[:, None],
         )
+
+    def doubtful(self) -> Doubles:
+        """``(groups,)``: a variance below this is that of sums of rounded numbers, and may be negative."""
+        squares = np.trace(self._sums[2], axis1=1, axis2=2) / (self._count * self._sums[2].shape[1])
+        return np.asarray(_LEAST_VARIANCE * squares + 1e-12)
 
     def by_output(self, kernel: npt.NDArray[np.float32]) -> Doubles:
         """A kernel as ``(groups, inputs, outputs)``."""

@@ -2,7 +2,8 @@
 
 This is where TensorFlow Lite puts its tensors: behind each convolution (behind its ReLU or ReLU6, which is fused; in
 front of a leaky ReLU, which is an op of its own), behind activations, sums and so on. Layers that only move numbers
-keep the scale of what they read, and all inputs of a concatenation have the scale of its output.
+keep the scale of what they read, and all inputs of a concatenation have the scale of its output. Where that cannot be,
+because one of them has a scale of its own (the picture, a sigmoid), that one is converted in front of it.
 """
 
 from __future__ import annotations
@@ -13,14 +14,28 @@ from typing import Any
 
 import keras
 
-from convert.models.layers import Mish
-from convert.quantize.graph import MOVING, followers, inputs_of, is_convolution, is_plain_relu, outputs_of
+from convert.quantize.graph import MOVING, followers, inputs_of, is_convolution, is_plain_relu, keeps_scale, outputs_of
 
 Range = tuple[float, float]
 
 # Outputs whose int8 scale TensorFlow Lite fixes (8-bit quantisation specification, "Int8 quantized operator
 # specifications": LOGISTIC, SOFTMAX and TANH).
 _FIXED: dict[str, Range] = {"sigmoid": (0.0, 255 / 256), "softmax": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
+
+# Layers that are one op, whose result is their only int8 tensor.
+_SINGLE = (
+    keras.layers.InputLayer,
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Dense,
+    keras.layers.Add,
+    keras.layers.Subtract,
+    keras.layers.Multiply,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.GlobalAveragePooling2D,
+)
 
 
 @dataclass(frozen=True)
@@ -84,11 +99,11 @@ class _Walk:
             self._add(name)
         elif isinstance(layer, MOVING):
             self._point[name] = self._point[inputs_of(layer)[0]]
+        elif keeps_scale(layer):
+            self._add(name)
+            self._join(self._point[inputs_of(layer)[0]], name)
         elif isinstance(layer, keras.layers.Concatenate):
-            first, *others = (self._point[source] for source in inputs_of(layer))
-            for other in others:
-                self._parent[self.root(other)] = self.root(first)
-            self._point[name] = first
+            self._concatenate(name, [self._point[source] for source in inputs_of(layer)])
         elif not self._is_fused(layer):
             self._add(name)
             self._special(layer)
@@ -97,14 +112,37 @@ class _Walk:
         self.points.append(name)
         self._point[name] = self._parent[name] = name
 
+    def _join(self, point: str, other: str) -> None:
+        self._parent[self.root(other)] = self.root(point)
+
+    def _concatenate(self, name: str, sources: list[str]) -> None:
+        """One scale for all that may have it."""
+        scales = {self._pinned(source) for source in sources}
+        free = [source for source in sources if len(scales) == 1 or not self._pinned(source)]
+        if len(scales) == 1:
+            self._point[name] = sources[0]
+        else:
+            self._add(name)
+            free.insert(0, name)
+        for other in free[1:]:
+            self._join(free[0], other)
+
+    def _pinned(self, point: str) -> Range | str | None:
+        """What tells a scale that is given from others; ``None`` for one that may be chosen."""
+        root = self.root(point)
+        return root if root == self.points[0] else self.fixed.get(root)
+
     def _special(self, layer: Any) -> None:
+        """Scales that are given, and layers that are several ops."""
+        kind = "softmax" if isinstance(layer, keras.layers.Softmax) else ""
         if isinstance(layer, keras.layers.Activation):
-            kind = layer.activation.__name__
-            if kind in _FIXED:
-                self.fixed[layer.name] = _FIXED[kind]
-            elif kind not in ("linear", "relu", "relu6", "leaky_relu"):
+            kind = getattr(layer.activation, "__name__", "")
+        if kind in _FIXED:
+            self.fixed[layer.name] = _FIXED[kind]
+        elif isinstance(layer, keras.layers.ReLU):
+            if layer.max_value not in (None, 6.0) or layer.threshold:
                 self.gaps.append(layer.name)
-        elif isinstance(layer, Mish):
+        elif kind not in ("linear", "leaky_relu") and not isinstance(layer, _SINGLE):
             self.gaps.append(layer.name)
 
     def _is_fused(self, layer: Any) -> bool:

@@ -90,6 +90,42 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class QatRecipe:
+    """How a trained network is trained on with the rounding of int8; what is not said here is as in ``[train]``.
+
+    Attributes:
+        steps: How many.
+        learning_rate: The highest; reached after ``warmup`` steps, then a cosine to zero.
+        warmup: Steps.
+        freeze_after: Share of the steps after which the ranges of activations stay as they are; 0 keeps those that
+            post-training quantisation found.
+        momentum: How much of the old extremes of a range each batch leaves while it moves.
+        size: Side of the input in pixels; by default the network's own.
+        shares: Shares of the data sources; by default those of the last stage of ``[train]``.
+        mosaic: Share of mosaics.
+        average: Momentum of the moving average of the weights, which is what is kept.
+        distil: Weight of the float network's answers in the loss; 0 asks for the labels alone.
+        equalise: Rescale channels first.
+        weights: Scales of weights. ``per-tensor`` is for comparison: model files always have them per channel.
+        report_every: Steps between two measurements of accuracy.
+    """
+
+    steps: int = 300
+    learning_rate: float = 1e-4
+    warmup: int = 20
+    freeze_after: float = 0.5
+    momentum: float = 0.95
+    size: int | None = None
+    shares: tuple[float, ...] = ()
+    mosaic: float = 0.0
+    average: float = 0.98
+    distil: float = 0.0
+    equalise: bool = True
+    weights: Literal["per-channel", "per-tensor"] = "per-channel"
+    report_every: int = 150
+
+
+@dataclass(frozen=True)
 class TrainRecipe:
     """How a network is trained.
 

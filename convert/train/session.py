@@ -27,6 +27,7 @@ from convert.train.plot import plot_log
 from convert.train.progress import Teller
 from convert.train.recipe import FolderRecipe, RemoteFile, ScenesRecipe, TrainRecipe
 from convert.train.record import write_record
+from convert.train.trainee import FloatTrainee, Trainee
 from convert.train.trainer import Training, train
 from convert.train.weights import save_weights
 from runtime.detector import Detector
@@ -75,11 +76,48 @@ def run_training(recipe: Recipe, own: Dataset | None, session: Session, fresh: b
         InputError: Start weights or checkpoint that do not fit, or a folder that cannot be written.
         RunError: Training failed.
     """
+    plan = recipe.train
+    assert plan is not None
+    trainee = FloatTrainee(_start(recipe, plan, session))
+    origin: tuple[str, ...] = ()
+    if plan.start:
+        licence = f" ({plan.start.licence})" if plan.start.licence else ""
+        origin = (f"started from the layers of {plan.start.path}{licence}; all layers trained",)
+    return train_network(dataclasses.replace(recipe, qat=None), trainee, own, session, fresh, origin=origin)[0]
+
+
+def train_network(
+    recipe: Recipe,
+    trainee: Trainee,
+    own: Dataset | None,
+    session: Session,
+    fresh: bool = False,
+    suffix: str = "",
+    origin: tuple[str, ...] = (),
+) -> tuple[Path, SourceModel]:
+    """Trains something by the ``[train]`` section of a recipe, or goes on with a training that was killed.
+
+    Args:
+        recipe: With a ``[train]`` section; one with ``[qat]`` trains an int8 simulation.
+        trainee: What is trained.
+        own: Somebody's own pictures; by default those the recipe names.
+        session: The rest.
+        fresh: Start over even when a checkpoint is there.
+        suffix: Added to the names of all files.
+        origin: What the weights come from, for the record.
+
+    Returns:
+        The weights file, with record and plot beside it, and the network.
+
+    Raises:
+        InputError: Start weights or checkpoint that do not fit, or a folder that cannot be written.
+        RunError: Training failed.
+    """
     plan, trained = recipe.train, recipe.source
     assert plan is not None
     assert isinstance(trained, TrainedRecipe)
     make_folder(session.out)
-    checkpoint = session.out / "checkpoint.npz"
+    checkpoint = session.out / f"checkpoint{suffix}.npz"
     if fresh:
         checkpoint.unlink(missing_ok=True)
     datasets = (own,) if own else tuple(open_recipe_data(data, recipe, session) for data in plan.data)
@@ -87,20 +125,23 @@ def run_training(recipe: Recipe, own: Dataset | None, session: Session, fresh: b
     training = Training(
         recipe,
         tuple(Pool(dataset, trained.labels) for dataset in datasets),
-        _start(recipe, plan, session),
         checkpoint,
-        lambda source: _tell(measure_on(source, during), session.say),
+        lambda source: tell(measure_on(source, during), session.say),
         Teller(plan.steps),
+        trainee,
     )
     source, state = train(training)
-    weights = session.out / trained.weights
+    weights = session.out / f"{Path(trained.weights).stem}{suffix}.npz"
     save_weights(weights, source.model)
-    plot_log(session.out / "training.png", state.log, f"{recipe.name}: {plan.steps} steps, seed {plan.seed}")
+    title = f"{recipe.name}{suffix}: {plan.steps} steps, seed {plan.seed}"
+    plot_log(session.out / f"training{suffix}.png", state.log, title)
     accuracy = {key: value for key, value in (state.log[-1] if state.log else {}).items() if "map50" in key}
     if session.test is not None:
-        accuracy |= _tell(measure_on(source, {session.test.name: session.test}), session.say)
-    write_record(weights, _record(recipe, plan, datasets, session, state, weights, accuracy))
-    return weights
+        accuracy |= tell(measure_on(source, {session.test.name: session.test}), session.say)
+    sources = plan.data if own is None else (FolderRecipe(own.name),)
+    provenance = [_ingredient(data, dataset) for data, dataset in zip(sources, datasets, strict=True)]
+    write_record(weights, _record(recipe, [*provenance, *origin], session, state, weights, accuracy))
+    return weights, source
 
 
 def open_recipe_data(data: FolderRecipe | ScenesRecipe, recipe: Recipe, session: Session) -> Dataset:
@@ -157,25 +198,19 @@ def _start(recipe: Recipe, plan: TrainRecipe, session: Session) -> Path | None:
     return recipe.folder / plan.start.path if plan.start else None
 
 
-def _tell(figures: dict[str, float], say: Say) -> dict[str, float]:
+def tell(figures: dict[str, float], say: Say) -> dict[str, float]:
+    """Says what was measured, and gives it back."""
     for name, value in figures.items():
         say(f"{name.replace('map50_95', 'AP50-95').replace('map50', 'AP50')} {value:.1f}")
     return figures
 
 
 def _record(
-    recipe: Recipe,
-    plan: TrainRecipe,
-    datasets: tuple[Dataset, ...],
-    session: Session,
-    state: State,
-    weights: Path,
-    accuracy: dict[str, float],
+    recipe: Recipe, provenance: list[str], session: Session, state: State, weights: Path, accuracy: dict[str, float]
 ) -> dict[str, Any]:
-    provenance = [_ingredient(data, dataset) for data, dataset in zip(plan.data, datasets, strict=True)]
-    if plan.start:
-        licence = f" ({plan.start.licence})" if plan.start.licence else ""
-        provenance.append(f"started from the layers of {plan.start.path}{licence}; all layers trained")
+    plan, qat = recipe.train, recipe.qat
+    assert plan is not None
+    simulated = {"qat": dataclasses.asdict(qat), "simulated_int8_accuracy": accuracy} if qat else {}
     return {
         "name": recipe.name,
         "command": session.command,
@@ -186,7 +221,7 @@ def _record(
         "backend": keras.backend.backend(),
         "provenance": provenance,
         "test_images": len(session.test.truths) if session.test else 0,
-        "float_accuracy": accuracy,
+        **(simulated or {"float_accuracy": accuracy}),
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "tools": tool_versions(),
         "log": state.log,

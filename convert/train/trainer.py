@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,10 @@ from convert.recipe import Recipe
 from convert.source import SourceModel
 from convert.train.checkpoint import State, load_state, save_state
 from convert.train.feed import Feed, Mixture, Pool
-from convert.train.fused_norm import fuse_norms
 from convert.train.loss import MultiboxLoss
 from convert.train.recipe import Stage, TrainRecipe
 from convert.train.targets import anchor_boxes
-from convert.train.weights import adopt_weights
-from convert.trained import random_network
+from convert.train.trainee import FloatTrainee, Trainee, joined
 from runtime.errors import RunError
 
 # A checkpoint costs a fraction of a second; a kill then costs at most this much work.
@@ -44,18 +42,18 @@ class Training:
     Attributes:
         recipe: With a ``[train]`` section.
         pools: Annotated pictures, in the order of ``recipe.train.data``.
-        start: Weights to start from, adopted by layer name; ``None`` for random ones.
         checkpoint: Where its state is kept.
         measure: Accuracy of the averaged network; called now and then and at the end.
         progress: Called after every step with state, loss and steps per second.
+        trainee: What is trained; by default the float network from random weights.
     """
 
     recipe: Recipe
     pools: tuple[Pool, ...]
-    start: Path | None
     checkpoint: Path
     measure: Report
     progress: Progress
+    trainee: Trainee = field(default_factory=FloatTrainee)
 
     @property
     def plan(self) -> TrainRecipe:
@@ -68,8 +66,7 @@ class Training:
         """Identifies the training: a checkpoint of another one is not continued."""
         digest = hashlib.sha256(repr((self.recipe.source, self.recipe.train)).encode())
         digest.update(repr([len(pool) for pool in self.pools]).encode())
-        if self.start:
-            digest.update(self.start.read_bytes())
+        digest.update(self.trainee.key)
         return digest.hexdigest()
 
 
@@ -98,22 +95,16 @@ class _Stepper:
     """Network and optimiser of one stage."""
 
     def __init__(self, training: Training, size: int) -> None:
-        self.plan = training.plan
-        self.source = random_network(training.recipe, size)
+        self.plan, self.trainee = training.plan, training.trainee
+        self.source = self.trainee.build(training.recipe, size)
         self.model = self.source.model
         self.anchors = anchor_boxes(self.source.decoder.heads, size, size)
 
     def compile(self) -> None:
         """Joins the heads into one tensor and adds loss and optimiser."""
         plan = self.plan
-        self.model = fuse_norms(self.model)
-        classes = len(self.source.labels.names)
-        parts = []
-        for box, logits in zip(self.model.outputs[::2], self.model.outputs[1::2], strict=True):
-            pair = [keras.layers.Reshape((-1, n))(tensor) for tensor, n in ((box, 4), (logits, classes))]
-            parts.append(keras.layers.Concatenate(axis=-1)(pair))
-        joined = parts[0] if len(parts) == 1 else keras.layers.Concatenate(axis=1)(parts)
-        self.whole = keras.Model(self.model.input, joined)
+        self.model = self.trainee.quick(self.model)
+        self.whole = joined(self.model, len(self.source.labels.names))
         decay = max(1, plan.steps - plan.warmup)
         rate = keras.optimizers.schedules.CosineDecay(
             0.0, decay, warmup_target=plan.learning_rate, warmup_steps=plan.warmup
@@ -124,7 +115,7 @@ class _Stepper:
         loss = MultiboxLoss(self.anchors, variances, plan.class_loss, plan.box_loss, plan.box_weight)
         # XLA gains nothing here on a CPU; on JAX it is the only way and always on.
         jit = keras.backend.backend() == "jax"
-        self.whole.compile(optimizer=optimizer, loss=loss, jit_compile=jit)
+        self.whole.compile(optimizer=optimizer, loss=self.trainee.loss(loss), jit_compile=jit)
         optimizer.build(self.whole.trainable_variables)
 
     def load(self, state: State) -> None:
@@ -141,14 +132,13 @@ class _Stepper:
 
 def _begin(stepper: _Stepper, training: Training) -> State:
     """The state before the first step."""
-    if training.start is not None:
-        adopt_weights(stepper.model, training.start)
+    training.trainee.start(stepper.model)
     weights = stepper.model.get_weights()
     return State(0, weights, [weight.copy() for weight in weights], [])
 
 
 def _run_stage(training: Training, stage: Stage, last: int, state: State | None) -> State:
-    plan = training.plan
+    plan, trainee = training.plan, training.trainee
     stepper = _Stepper(training, stage.size)
     state = _begin(stepper, training) if state is None else state
     stepper.compile()
@@ -158,13 +148,16 @@ def _run_stage(training: Training, stage: Stage, last: int, state: State | None)
     saved, begun = time.monotonic(), time.monotonic()
     start, before = state.step, state.seconds
     losses: list[float] = []
+    averaged = trainee.averaged(stepper.model)
     for step, batch in feed.batches(state.step, last):
-        loss = float(np.asarray(stepper.whole.train_on_batch(batch.images, batch.targets)))
+        trainee.before(stepper.model, step)
+        targets = trainee.targets(batch.images, batch.targets)
+        loss = float(np.asarray(stepper.whole.train_on_batch(batch.images, targets)))
         if not np.isfinite(loss):
             raise RunError(f"the loss is {loss} at step {step}", "expected a number", "lower train.learning_rate")
         losses.append(loss)
         state.step = step + 1
-        _average(state, stepper.model.get_weights(), plan.average)
+        _average(state, stepper.model.get_weights(), plan.average, averaged)
         now = time.monotonic()
         state.seconds = before + now - begun
         training.progress(state, loss, (state.step - start) / (now - begun))
@@ -197,15 +190,15 @@ def _feed(training: Training, stage: Stage, stepper: _Stepper) -> Feed:
     )
 
 
-def _average(state: State, weights: list[Any], momentum: float) -> None:
+def _average(state: State, weights: list[Any], momentum: float, averaged: list[bool]) -> None:
     """Moves the averages; early on faster, so that they do not remember the random start."""
     momentum = min(momentum, (1 + state.step) / (10 + state.step))
-    for average, weight in zip(state.averages, weights, strict=True):
-        average += (1 - momentum) * (weight - average)
+    for average, weight, moves in zip(state.averages, weights, averaged, strict=True):
+        average[...] = average + (1 - momentum) * (weight - average) if moves else weight
 
 
 def _averaged(training: Training, state: State) -> SourceModel:
     """The averaged network at the recipe's own size."""
-    source = random_network(training.recipe)
+    source = training.trainee.build(training.recipe)
     source.model.set_weights(state.averages)
     return source

@@ -221,7 +221,7 @@ def test_recipe(budget: dict[str, Any] | None, expected: Budget | None, tmp_path
 @pytest.mark.parametrize(
     ("budget", "message"),
     [
-        ({}, "budget is empty; expected max_drop or min_agreement"),
+        ({}, "budget limits no loss; expected max_drop or min_agreement"),
         ({"max_drop": -0.5}, r"budget.max_drop -0.5; expected a number in 0..100"),
         ({"max_drop": 101}, r"budget.max_drop 101; expected a number in 0..100"),
         ({"max_drop": 1, "min_agreement": -1}, r"budget.min_agreement -1; expected a number in 0..100"),

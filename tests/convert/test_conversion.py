@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from convert.cli import main as convert
-from convert.conversion import METHOD
 from convert.data import read_dataset
 from convert.evaluate.agreement import agreement_f1
 from convert.evaluate.detection import predict
@@ -20,6 +19,7 @@ from convert.evaluate.keras_executor import KerasExecutor
 from convert.importers import load_source
 from convert.quantize.calibration import MAX_IMAGES, load_calibration
 from convert.quantize.heads import SplitModel, split_heads
+from convert.quantize.ptq import DEFAULT
 from convert.quantize.tflite import to_tflite
 from runtime.card import InputSpec, OutputBinding
 from runtime.decode.candidates import dequantize
@@ -84,7 +84,7 @@ def test_card_tells_what_was_done(tiny_model: Path, tiny_cfg: Path, photos: Path
     card = require_card(tiny_model)
     assert card.name == "tiny"
     assert card.quantization is not None
-    assert card.quantization.method == METHOD
+    assert card.quantization.method == DEFAULT.describe()
     assert card.quantization.calibration_images == 8
     assert card.quantization.calibration_sha256 == load_calibration(photos, card.input).sha256
     assert [file.name for file in card.source.files] == ["tiny.cfg", "tiny.weights", "tiny.names"]

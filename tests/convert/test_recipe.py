@@ -20,6 +20,7 @@ from convert.recipe import (
     save_recipe,
     weights_file,
 )
+from convert.train.recipe import QatRecipe
 from runtime.errors import InputError
 
 FILE = {"path": "net/a.cfg", "url": "http://127.0.0.1:9/a.cfg", "sha256": "0" * 64, "bytes": 10}
@@ -115,6 +116,48 @@ def test_training_that_cannot_be(old: str, new: str, message: str, tmp_path: Pat
     (tmp_path / "wrong.toml").write_text(text.replace(old, new))
     with pytest.raises(InputError, match=message):
         load_recipe(str(tmp_path / "wrong.toml"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("steps = 0", r"qat\.steps 0; expected at least 1"),
+        ("warmup = 301", r"qat\.warmup 301; expected a number in 0\.\.qat\.steps"),
+        ("freeze_after = 1.5", r"qat\.freeze_after 1\.5; expected a number in 0\.\.1"),
+        ("momentum = 1.0", r"qat\.momentum 1"),
+        ("average = -0.1", r"qat\.average -0\.1"),
+        ("size = 300", r"qat\.size 300; expected a multiple of 32"),
+        ("shares = [1.0]", r"qat\.shares; expected one number"),
+        ("shares = [0.0, 0.0]", r"qat\.shares; expected one number"),
+        ('weights = "per-row"', r"qat\.weights is 'per-row'; expected one of per-channel, per-tensor"),
+        ("distil = -1.0", r"qat\.distil -1"),
+        ("learning_rate = -1.0", r"qat\.learning_rate -1"),
+        ("report_every = 0", r"qat\.report_every 0"),
+        ("speed = 1", r"qat\.speed is not a known field"),
+    ],
+)
+def test_rounding_that_cannot_be(line: str, message: str, tmp_path: Path) -> None:
+    text = (FOLDER / "playing-cards.toml").read_text().partition("[qat]")[0]
+    (tmp_path / "wrong.toml").write_text(f"{text}\n[qat]\n{line}\n")
+    with pytest.raises(InputError, match=message):
+        load_recipe(str(tmp_path / "wrong.toml"))
+    (tmp_path / "right.toml").write_text(f"{text}\n[qat]\nsteps = 50\nshares = [0.5, 0.5]\n")
+    assert load_recipe(str(tmp_path / "right.toml")).qat == QatRecipe(steps=50, shares=(0.5, 0.5))
+
+
+def test_teacher_needs_classes_of_their_own(tmp_path: Path) -> None:
+    text = (FOLDER / "playing-cards.toml").read_text().partition("[qat]")[0]
+    assert text.count("[train]") == 1
+    text = text.replace("[train]", '[train]\nclass_loss = "hard-negative"')
+    (tmp_path / "wrong.toml").write_text(f"{text}\n[qat]\ndistil = 1.0\n")
+    with pytest.raises(InputError, match="softmax; expected 0, or another"):
+        load_recipe(str(tmp_path / "wrong.toml"))
+
+
+def test_rounding_without_training(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, qat={"steps": 3})
+    with pytest.raises(InputError, match=r"qat without \[train\]; expected a recipe that is trained"):
+        load_recipe(str(path))
 
 
 def test_not_a_recipe(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from convert.train.augment import Augmentation
 from convert.train.checkpoint import State
 from convert.train.feed import Pool
 from convert.train.recipe import FolderRecipe, Stage, TrainRecipe
+from convert.train.trainee import FloatTrainee
 from convert.train.trainer import Training, train
 from convert.train.weights import save_weights
 from runtime.card import HeadSpec
@@ -55,7 +56,7 @@ def tiny(recipe: NetworkRecipe, classes: int, size: int) -> tuple[keras.Model, t
     """Stands in for a detector: one scale at stride 16, and every kind of variable."""
     image = keras.Input((size, size, 3), name="image")
     x = keras.layers.Conv2D(8, 5, 4, padding="same", use_bias=False, name="stem")(image)
-    x = keras.layers.ReLU(6.0)(keras.layers.BatchNormalization(momentum=0.9, name="norm")(x))
+    x = keras.layers.ReLU(6.0, name="relu")(keras.layers.BatchNormalization(momentum=0.9, name="norm")(x))
     x = keras.layers.DepthwiseConv2D(5, 4, padding="same", name="depthwise")(x)
     outputs = [keras.layers.Conv2D(2 * n, 1, name=f"{kind}_16")(x) for kind, n in (("box", 4), ("class", classes))]
     return keras.Model(image, outputs), recipe.heads
@@ -79,7 +80,7 @@ def ignore(state: State, loss: float, rate: float) -> None:
 
 def make(pools: tuple[Pool, ...], folder: Path, **changes: Any) -> Training:
     recipe = replace(RECIPE, train=replace(PLAN, **changes))
-    return Training(recipe, pools, None, folder / "state.npz", lambda source: {"AP50": 1.0}, ignore)
+    return Training(recipe, pools, folder / "state.npz", lambda source: {"AP50": 1.0}, ignore)
 
 
 def killer(at: int) -> Callable[[State, float, float], None]:
@@ -164,7 +165,7 @@ def test_start_weights_are_adopted(pools: tuple[Pool, ...], tmp_path: Path) -> N
 
     # Nothing moves at a rate of zero, but for the running statistics.
     training = make(pools, tmp_path, stages=(Stage(32, 1),), learning_rate=0.0)
-    train(replace(training, start=tmp_path / "start.npz", measure=measure))
+    train(replace(training, trainee=FloatTrainee(tmp_path / "start.npz"), measure=measure))
     for name in ("stem", "depthwise", "box_16"):
         assert_same(seen[0].get_layer(name).get_weights(), start.get_layer(name).get_weights())
     # Other classes, other weights.
@@ -176,7 +177,7 @@ def test_loss_that_is_no_number(pools: tuple[Pool, ...], tmp_path: Path) -> None
     start, _ = tiny(NETWORK, 2, 64)
     start.set_weights([np.full(weight.shape, np.nan) for weight in start.get_weights()])
     save_weights(tmp_path / "start.npz", start)
-    training = replace(make(pools, tmp_path), start=tmp_path / "start.npz")
+    training = replace(make(pools, tmp_path), trainee=FloatTrainee(tmp_path / "start.npz"))
     with pytest.raises(RunError, match=r"the loss is nan at step 0; expected a number; lower train\.learning_rate"):
         train(training)
     assert not training.checkpoint.exists()
