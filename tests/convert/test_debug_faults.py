@@ -13,11 +13,15 @@ import cv2
 import numpy as np
 import pytest
 
+from convert.cards import make_card
 from convert.cli import main as convert
 from convert.data import read_dataset
+from convert.debug.normalisation import check_normalisation
+from convert.debug.pictures import Pictures
 from convert.debug.run import debug_source
 from convert.importers import load_source
 from convert.quantize.calibration import load_calibration
+from convert.quantize.heads import split_heads
 from convert.quantize.package import pack
 from runtime.errors import BudgetError
 from runtime.modelfile import require_card
@@ -186,3 +190,23 @@ def test_good_network(keen: tuple[Path, Path], photos: Path, facts: Callable[...
     found = facts(cfg, "--data", data, "--calibration", photos)
     assert set(kinds(found)) == {"calibration"}
     assert {one["cause"] for one in found["tensors"]} <= {"none", "unknown", "activation", "shared scale"}
+
+
+@pytest.mark.parametrize("annotated", [True, False])
+def test_normalisation_of_a_real_network(annotated: bool, shared: Path) -> None:
+    """Found with annotations and without; and nothing is found where nothing is wrong."""
+    source = load_source(shared / "zoo" / "yolo-fastest-1.1" / "yolo-fastest-1.1.cfg")
+    split = split_heads(source)
+    card, names = make_card(source, split.bindings), [binding.name for binding in split.bindings]
+    data = dataclasses.replace(read_dataset(shared / "data" / "coco-sample" / "val"), annotated=annotated)
+    pictures = Pictures.read(data, card.labels.names, 16)
+
+    def run(samples: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
+        return list(split.model.predict_on_batch(samples))
+
+    assert check_normalisation(card, names, run, pictures) is None
+    for scale, offset in ((1.0, 0.0), (1 / 127.5, -1.0)):
+        spec = dataclasses.replace(card.input, scale=(scale,), offset=(offset,), color="bgr")
+        found = check_normalisation(dataclasses.replace(card, input=spec), names, run, pictures)
+        assert found is not None
+        assert found.expected.endswith("probably 0..1, rgb")
