@@ -89,6 +89,19 @@ def check_row(row: Accuracy, budget: Budget, action: str, table: str = "") -> No
         )
 
 
+def holds(accuracy: Sequence[Accuracy], budget: Budget) -> bool:
+    """Whether every measured row is within the budget.
+
+    Raises:
+        InputError: As for :func:`check_budget`.
+    """
+    try:
+        check_budget(accuracy, budget)
+    except BudgetError:
+        return False
+    return True
+
+
 def stored(accuracy: Sequence[Accuracy]) -> tuple[Accuracy, ...]:
     """The rows as they are written into a card: two decimals."""
     return tuple(_rounded(row) for row in accuracy)

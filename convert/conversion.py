@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from convert.budget import check_budget, stored
+from convert.budget import check_budget, holds, stored
 from convert.candidate import Candidate, Workbench
 from convert.cards import make_card, tool_versions
 from convert.data import Dataset
@@ -27,7 +27,6 @@ from convert.result import Result
 from convert.source import SourceModel
 from runtime.card import ModelCard, Quantization
 from runtime.detector import Detector
-from runtime.errors import BudgetError
 from runtime.files import check_writable, replacing
 
 Say = Callable[[str], None]
@@ -92,7 +91,7 @@ def convert(
         quantized = quantise(split.model, input_range(source.input), samples.samples, options, where)
         checked = _check_ranges(checked, quantized, say)
         candidate = workbench.convert(quantized)
-        if budget and data and budget.max_slowdown and _misses(candidate, budget):
+        if budget and data and budget.max_slowdown and not holds(candidate.card.accuracy, budget):
             steps = repair(quantized, samples.samples, candidate, workbench, budget, say)
             candidate = _repaired(steps, budget, say) or candidate
     else:
@@ -133,14 +132,6 @@ def finish(candidate: Candidate, target: Path, data: Dataset | None, budget: Bud
         scratch.write_bytes(packed)
         Detector.open(scratch, threads=1).close()
     return Result(target, len(packed), card)
-
-
-def _misses(candidate: Candidate, budget: Budget) -> bool:
-    try:
-        check_budget(candidate.card.accuracy, budget)
-    except BudgetError:
-        return True
-    return False
 
 
 def _repaired(steps: tuple[Step, ...], budget: Budget, say: Say) -> Candidate | None:

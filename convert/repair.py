@@ -15,14 +15,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from convert.budget import check_budget
+from convert.budget import holds
 from convert.candidate import Candidate, Workbench
 from convert.quantize.noise import network_work, units
 from convert.quantize.package import pack
 from convert.quantize.ptq import Quantized, leave_float
 from convert.recipe import Budget
 from runtime.bench import bench
-from runtime.errors import BudgetError
 
 _RUNS = 60
 # How far each try goes, relative to what is allowed by the estimate.
@@ -113,11 +112,7 @@ def within(step: Step, budget: Budget) -> bool:
     """Whether a step is accurate and fast enough."""
     if step.left and step.slowdown > (budget.max_slowdown or 0):
         return False
-    try:
-        check_budget(step.candidate.card.accuracy, budget)
-    except BudgetError:
-        return False
-    return True
+    return holds(step.candidate.card.accuracy, budget)
 
 
 def best_step(steps: tuple[Step, ...], budget: Budget) -> Step | None:

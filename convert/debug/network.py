@@ -13,9 +13,9 @@ import tensorflow as tf
 from convert.debug.statistics import Next, Statistics
 from convert.progress import Progress
 from convert.quantize.fake_quant import fake_quantise, rounded_layer, switches
-from convert.quantize.graph import followers, is_convolution, is_depthwise, leaky_slope
+from convert.quantize.graph import followers, inputs_of, is_convolution, is_depthwise, leaky_slope
 from convert.quantize.ptq import Quantized
-from convert.quantize.rounding import round_nearest
+from convert.quantize.rounding import round_kernel
 from convert.quiet import quiet
 
 Floats = npt.NDArray[np.float32]
@@ -172,9 +172,7 @@ def _mean(tensor: Any) -> Any:
 def _kernel_change(layer: Any) -> Floats:
     """What rounding to the nearest step does to a kernel."""
     kernel = layer.get_weights()[0]
-    outputs = kernel.shape[2] * kernel.shape[3] if is_depthwise(layer) else kernel.shape[3]
-    rounded = round_nearest(kernel.reshape(-1, outputs).astype(np.float64))
-    return np.asarray(rounded.reshape(kernel.shape) - kernel, np.float32)
+    return np.asarray(round_kernel(kernel, is_depthwise(layer)) - kernel)
 
 
 def _convolve(layer: Any, inputs: Any, kernel: Floats) -> Any:
@@ -230,7 +228,7 @@ def _neighbour(quantized: Quantized, point: str) -> tuple[str, Next]:
     model, points = quantized.exact, quantized.plan.inner
     layer = model.get_layer(point)
     if isinstance(layer, keras.layers.LeakyReLU):
-        source = layer.input._keras_history.operation.name
+        source = inputs_of(layer)[0]
         return (source if source in points else ""), "behind leaky"
     if leaky_slope(model, point) is not None:
         behind = followers(layer)[0].name

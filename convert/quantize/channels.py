@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from convert.models.layers import ChannelGroup
+from convert.models.layers import ChannelGroup, EdgePadding, NearestUpsample
 from convert.quantize.graph import inputs_of, is_convolution, is_depthwise, outputs_of
 
 Ids = npt.NDArray[np.int64]
@@ -77,8 +77,6 @@ def _visit(forest: _Forest, layer: Any, inputs: list[Ids]) -> Ids:
 
 def commutes(layer: Any) -> bool:
     """Whether a layer of one input keeps its channels apart and commutes with positive factors."""
-    from convert.models.layers import EdgePadding, NearestUpsample
-
     keeps = (
         keras.layers.Dropout,
         keras.layers.MaxPooling2D,

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from convert.quantize.graph import MOVING, followers, is_convolution, is_depthwise, leaky_slope
+from convert.quantize.graph import MOVING, followers, is_convolution, is_depthwise, leaky_slope, outputs_of
 from convert.quantize.ptq import Quantized
 
 # Moving a number costs about as much as so many multiply-accumulates.
@@ -48,7 +48,7 @@ def units(quantized: Quantized) -> list[Unit]:
     noise = predicted_noise(quantized)
     total = sum(noise.values()) or 1.0
     model, plan = quantized.exact, quantized.plan
-    ends = {tensor._keras_history.operation.name for tensor in model.outputs}
+    ends = outputs_of(model)
     partner = {p: followers(model.get_layer(p))[0].name for p in plan.inner if leaky_slope(model, p) is not None}
     members, taken, found = plan.members(), set(plan.members()[plan.group[plan.points[0]]]), []
     for point in plan.inner:

@@ -22,7 +22,7 @@ from convert.quantize.graph import is_convolution, is_depthwise
 from convert.quantize.observe import Observed, observe
 from convert.quantize.ranges import RangeMethod, choose_ranges
 from convert.quantize.refit import refit
-from convert.quantize.rounding import round_nearest
+from convert.quantize.rounding import round_kernel
 from convert.quantize.split_leaky import split_leaky
 from convert.quantize.supported import check_finite, check_supported
 from convert.quantize.tensors import Range, TensorPlan, plan_tensors
@@ -164,6 +164,4 @@ def round_kernels(model: keras.Model, per_tensor: bool = False) -> None:
     for layer in model.layers:
         if is_convolution(layer):
             kernel, *bias = layer.get_weights()
-            outputs = kernel.shape[2] * kernel.shape[3] if is_depthwise(layer) else kernel.shape[3]
-            rounded = round_nearest(kernel.reshape(-1, 1 if per_tensor else outputs).astype(np.float64))
-            layer.set_weights([rounded.reshape(kernel.shape).astype(np.float32), *bias])
+            layer.set_weights([round_kernel(kernel, is_depthwise(layer), per_tensor), *bias])

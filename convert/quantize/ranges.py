@@ -100,9 +100,12 @@ def _tied(
 def _error_behind(histogram: Histogram, front: Range, behind: Range) -> float:
     """Weighted sum of squared errors behind a leaky ReLU whose input and output are both rounded."""
     found = round_to(histogram.values, *front)
-    found = round_to(np.where(found < 0, found * histogram.slope, found), *behind)
-    wanted = np.where(histogram.values < 0, histogram.values * histogram.slope, histogram.values)
-    return float(histogram.counts @ np.square(found - wanted))
+    found = round_to(_leaky(found, histogram.slope), *behind)
+    return float(histogram.counts @ np.square(found - _leaky(histogram.values, histogram.slope)))
+
+
+def _leaky(values: _Doubles, slope: float) -> _Doubles:
+    return np.where(values < 0, values * slope, values)
 
 
 def _histogram(model: keras.Model, points: list[str], seen: Mapping[str, Observed], weighted: bool) -> Histogram:
@@ -132,10 +135,8 @@ def _weights(model: keras.Model, point: str, seen: Mapping[str, Observed]) -> _D
 
 def rounding_error(histogram: Histogram, low: float, high: float) -> float:
     """Weighted sum of squared errors of a histogram in int8 of a range, behind its leaky ReLU."""
-    error = round_to(histogram.values, low, high)
-    error = np.where(error < 0, error * histogram.slope, error)
-    error -= np.where(histogram.values < 0, histogram.values * histogram.slope, histogram.values)
-    return float(histogram.counts @ (error * error))
+    found = _leaky(round_to(histogram.values, low, high), histogram.slope)
+    return float(histogram.counts @ np.square(found - _leaky(histogram.values, histogram.slope)))
 
 
 def _search(histogram: Histogram, cost: Callable[[Histogram, float, float], float]) -> Range:

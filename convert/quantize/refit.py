@@ -21,7 +21,7 @@ import tensorflow as tf
 from convert.quantize.graph import inputs_of, is_convolution, is_depthwise, outputs_of
 from convert.quantize.patches import Places, patches_at, places
 from convert.quantize.relevance import resized
-from convert.quantize.rounding import round_nearest, round_weights
+from convert.quantize.rounding import round_kernel, round_weights
 from convert.quantize.tensors import Range, TensorPlan
 
 Doubles = npt.NDArray[np.float64]
@@ -69,8 +69,7 @@ def refit(
     """
     count = _sample_count(model, len(samples))
     weights = None if relevance is None else relevance[:count] / max(float(relevance[:count].mean()), 1e-9) + _ANYWHERE
-    walk = _Walk(model, plan, ranges, samples[:count], weights, np.random.default_rng(seed))
-    walk.points -= leave
+    walk = _Walk(model, plan, ranges, samples[:count], weights, leave, np.random.default_rng(seed))
     for index, layer in enumerate(model.layers):
         walk.visit(layer)
         if progress:
@@ -96,11 +95,12 @@ class _Walk:
         ranges: Mapping[str, Range],
         samples: npt.NDArray[np.float32],
         weights: npt.NDArray[np.float32] | None,
+        leave: frozenset[str],
         random: np.random.Generator,
     ) -> None:
         self._plan, self._ranges, self._weights, self._random = plan, ranges, weights, random
         self._ends = outputs_of(model)
-        self.points = set(plan.inner)
+        self._points = set(plan.inner) - leave
         self._batches = [tf.constant(samples[i : i + _BATCH]) for i in range(0, len(samples), _BATCH)]
         self._exact: Flow = {}
         self._rounded: Flow = {}
@@ -124,7 +124,7 @@ class _Walk:
                 weights = resized(self._weights, tuple(exact[0].shape[1:3]))
             _fit(layer, self._rounded[source], exact, weights, self._random)
         rounded = self._run(layer, self._rounded)
-        if layer.name in self.points:
+        if layer.name in self._points:
             rounded = self._round(layer.name, rounded)
         self._exact[layer.name], self._rounded[layer.name] = exact, rounded
         self._forget(layer)
@@ -177,10 +177,11 @@ def _fit(
         )
     weights = moments.by_output(kernel)
     covariance, cross = moments.centred()
-    covariance = covariance + moments.doubtful()[:, None, None] * np.eye(unknowns)
+    doubtful = moments.doubtful()
+    covariance = covariance + doubtful[:, None, None] * np.eye(unknowns)
     # Inputs that never change, too, are pulled to their float weights: other pictures will change them.
-    ridge = moments.doubtful() + _RIDGE * np.trace(covariance, axis1=1, axis2=2) / unknowns
-    cross = cross + moments.doubtful()[:, None, None] * weights
+    ridge = doubtful + _RIDGE * np.trace(covariance, axis1=1, axis2=2) / unknowns
+    cross = cross + doubtful[:, None, None] * weights
     damped = covariance + ridge[:, None, None] * np.eye(unknowns)
     weights = np.linalg.solve(damped, cross + ridge[:, None, None] * weights)
     weights = round_weights(weights, covariance)
@@ -190,9 +191,7 @@ def _fit(
 
 def _round_only(layer: Any) -> None:
     kernel, bias = layer.get_weights()
-    outputs = kernel.shape[2] * kernel.shape[3] if is_depthwise(layer) else kernel.shape[3]
-    rounded = round_nearest(kernel.reshape(-1, outputs).astype(np.float64))
-    layer.set_weights([rounded.reshape(kernel.shape).astype(np.float32), bias])
+    layer.set_weights([round_kernel(kernel, is_depthwise(layer)), bias])
 
 
 def _values_at(outputs: npt.NDArray[np.float32], where: Places) -> npt.NDArray[np.float32]:

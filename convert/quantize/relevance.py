@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.card import DecoderSpec, OutputBinding
+from runtime.decode.candidates import sigmoid
 
 Floats = npt.NDArray[np.float32]
 
@@ -43,14 +44,10 @@ def _scores(decoder: DecoderSpec, parts: dict[str, Floats], anchors: int) -> Flo
     if decoder.activation == "softmax":
         shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return np.asarray((shares[..., 1:].max(-1) / shares.sum(-1)).max(-1))
-    scores = _sigmoid(logits.max(axis=-1))
+    scores = sigmoid(logits.max(axis=-1))
     if "objectness" in parts:
-        scores = scores * _sigmoid(parts["objectness"])
+        scores = scores * sigmoid(parts["objectness"])
     return np.asarray(scores.max(axis=-1))
-
-
-def _sigmoid(x: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-np.clip(x, -60, 60))), np.float32)
 
 
 def resized(maps: Floats, size: tuple[int, int]) -> Floats:

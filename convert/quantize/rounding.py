@@ -31,6 +31,19 @@ def round_nearest(weights: Doubles) -> Doubles:
     return np.asarray(np.clip(np.round(weights / scales), -LARGEST, LARGEST) * scales)
 
 
+def round_kernel(kernel: npt.NDArray[np.float32], depthwise: bool, per_tensor: bool = False) -> npt.NDArray[np.float32]:
+    """A convolution's kernel with each weight on the nearest step.
+
+    Args:
+        kernel: ``(height, width, inputs, outputs)``, of a depthwise one ``(height, width, channels, multiplier)``.
+        depthwise: Which of the two.
+        per_tensor: One scale for all weights instead of one per output channel.
+    """
+    outputs = kernel.shape[2] * kernel.shape[3] if depthwise else kernel.shape[3]
+    rounded = round_nearest(kernel.reshape(-1, 1 if per_tensor else outputs).astype(np.float64))
+    return rounded.reshape(kernel.shape).astype(np.float32)
+
+
 def round_weights(weights: Doubles, moments: Doubles) -> Doubles:
     """Weights on the steps of their channel's scale, rounded so that the outputs change little.
 
