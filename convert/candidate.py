@@ -83,13 +83,16 @@ class Workbench:
         Raises:
             RunError: The converter failed.
         """
+        return self._measure(self.file(quantized, precision))
+
+    def file(self, quantized: Quantized | None, precision: Precision = "int8") -> bytes:
+        """Converts only; as :meth:`convert`, without card."""
         model, pictures = self._split.model, self._samples if precision in ("int8", "int16") else None
         if quantized is not None:
             model = quantized.simulation()
             pictures = self._samples[:_GAP_PICTURES] if quantized.plan.gaps else None
         split = SplitModel(model, self._split.bindings)
-        bare = to_tflite(split, self._card.input.name, precision, pictures)
-        return self._measure(bare)
+        return to_tflite(split, self._card.input.name, precision, pictures)
 
     def _measure(self, bare: bytes) -> Candidate:
         card = dataclasses.replace(self._card, macs=multiply_accumulates(bare))

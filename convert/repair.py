@@ -7,25 +7,21 @@ what they cost, in growing sets, each a real file with weights fitted to it, mea
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from convert.budget import holds
 from convert.candidate import Candidate, Workbench
-from convert.quantize.noise import network_work, units
-from convert.quantize.package import pack
+from convert.prices import milliseconds, price, sets_within
+from convert.progress import Progress
 from convert.quantize.ptq import Quantized, leave_float
 from convert.recipe import Budget
-from runtime.bench import bench
 
-_RUNS = 60
-# How far each try goes, relative to what is allowed by the estimate.
-_SHARES = (0.25, 0.5, 1.0, 2.0, 3.0)
+# How far each try goes, relative to what is allowed; the last goes beyond, because costs do not simply add up.
+_SHARES = (0.2, 0.5, 1.0, 1.5)
 
 Say = Callable[[str], None]
 
@@ -71,41 +67,17 @@ def repair(
         All steps in the order they were tried, pure int8 first; the last one may be within the budget.
     """
     allowed = budget.max_slowdown or 0.0
-    steps = [Step("int8", (), first, 0.0, _milliseconds(first, first)[1])]
-    for left in rungs(quantized, allowed / 100):
-        say(f"budget missed: trying {len(left)} tensors in float")
+    say("budget missed: timing what tensors cost in float (this takes a few minutes)")
+    prices = price(quantized, first, workbench, Progress("timing"))
+    steps = [Step("int8", (), first, 0.0, milliseconds([first.bare], first)[0])]
+    for left in sets_within(prices, [share * allowed for share in _SHARES]):
+        say(f"trying {len(left)} tensors in float")
         candidate = workbench.convert(leave_float(quantized, frozenset(left), samples), "mixed")
-        base, ms = _milliseconds(first, candidate)
+        base, ms = milliseconds([first.bare, candidate.bare], first)
         steps.append(Step(f"{len(left)} tensors in float", left, candidate, 100 * (ms / base - 1), ms))
         if within(steps[-1], budget) or steps[-1].slowdown > allowed:
             break
     return tuple(steps)
-
-
-def rungs(quantized: Quantized, allowed: float) -> list[tuple[str, ...]]:
-    """Sets of tensors to keep in float, small ones first.
-
-    Args:
-        quantized: The network.
-        allowed: Share of the network's work that may become slower.
-
-    Returns:
-        The tensors that bring most for their cost, up to growing shares of ``allowed``; beyond it too, because the
-        share is an estimate, and the slowdown is measured.
-    """
-    ladder, total = units(quantized), network_work(quantized.exact)
-    sets: list[tuple[str, ...]] = []
-    for share in _SHARES:
-        left: list[str] = []
-        spent = 0.0
-        for unit in ladder:
-            if left and spent + unit.cost > share * allowed * total:
-                break
-            spent += unit.cost
-            left += unit.points
-        if left and (not sets or len(left) > len(sets[-1])):
-            sets.append(tuple(left))
-    return sets
 
 
 def within(step: Step, budget: Budget) -> bool:
@@ -119,16 +91,6 @@ def best_step(steps: tuple[Step, ...], budget: Budget) -> Step | None:
     """The step with the fewest float tensors that is within the budget."""
     good = [step for step in steps if within(step, budget)]
     return min(good, key=lambda step: len(step.left), default=None)
-
-
-def _milliseconds(first: Candidate, other: Candidate) -> tuple[float, float]:
-    """Median inference of two files in one interleaved run, one thread."""
-    with tempfile.TemporaryDirectory(prefix="edgewren-") as folder:
-        paths = [Path(folder) / name for name in ("int8.tflite", "other.tflite")]
-        for path, candidate in zip(paths, (first, other), strict=True):
-            path.write_bytes(pack(candidate.bare, candidate.card))
-        base, ms = (float(row["inference_ms"]["median"]) for row in bench(paths, [1], _RUNS))
-    return base, ms
 
 
 def table(steps: tuple[Step, ...]) -> str:

@@ -64,11 +64,6 @@ def units(quantized: Quantized) -> list[Unit]:
     return sorted(found, key=lambda unit: -unit.noise / unit.cost)
 
 
-def network_work(model: keras.Model) -> float:
-    """Work of all layers, in the unit of :attr:`Unit.cost`."""
-    return sum(_work(layer) for layer in model.layers if not isinstance(layer, keras.layers.InputLayer))
-
-
 def _cost(model: keras.Model, points: list[str]) -> float:
     layers: dict[str, Any] = {}
     for point in points:
