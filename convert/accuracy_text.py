@@ -6,24 +6,27 @@ from runtime.card import Accuracy
 
 
 def accuracy_text(row: Accuracy) -> str:
-    """What was measured on one data set, as lines."""
-    table = table_lines(
+    """What was measured on one data set, as lines; percentages."""
+    where = f"{row.images} images of {row.dataset}"
+    if row.float_map50 is None:
+        return f"  agreement F1 with float on {where}, without annotations: {row.agreement_f1:.1f} %"
+    fine = None if row.float_map50_95 is None or row.int8_map50_95 is None else row.float_map50_95 - row.int8_map50_95
+    return "\n".join(
         [
-            ("float", row.float_map50, row.float_map50_95, None),
-            ("int8", row.int8_map50, row.int8_map50_95, row.agreement_f1),
+            f"  accuracy on {where} ({row.settings})",
+            "           AP50  AP50-95  agreement F1",
+            f"  float  {figure(row.float_map50):>6}  {figure(row.float_map50_95):>7}",
+            f"  int8   {figure(row.int8_map50):>6}  {figure(row.int8_map50_95):>7}  {row.agreement_f1:12.1f}",
+            f"  drop   {figure(drop(row)):>6}  {figure(fine):>7}",
         ]
     )
-    return "\n".join([f"  accuracy on {row.images} images of {row.dataset} ({row.settings})", *table])
 
 
-def table_lines(rows: list[tuple[str, float, float, float | None]]) -> list[str]:
-    """Name, AP50, AP50-95 and agreement F1 (all in percent), one line per network; drops against the first row."""
-    width = max(len(name) for name, *_ in rows)
-    lines = [f"  {'':{width}}    AP50  AP50-95  agreement F1"]
-    first = rows[0]
-    for index, (name, map50, map50_95, agreement) in enumerate(rows):
-        shown = "" if agreement is None else f"{agreement:12.1f}"
-        lines.append(f"  {name:{width}}  {map50:6.1f}  {map50_95:7.1f}  {shown}")
-        if index:
-            lines.append(f"  {'drop':{width}}  {first[1] - map50:6.1f}  {first[2] - map50_95:7.1f}")
-    return lines
+def drop(row: Accuracy) -> float | None:
+    """Points of AP50 that int8 is below float; ``None`` where nothing was annotated."""
+    return None if row.float_map50 is None or row.int8_map50 is None else row.float_map50 - row.int8_map50
+
+
+def figure(value: float | None) -> str:
+    """A percentage with one decimal, or a dash."""
+    return "-" if value is None else f"{value:.1f}"

@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from convert.accuracy_text import accuracy_text
+from convert.accuracy_text import accuracy_text, drop
 from convert.data import Dataset
+from convert.evaluate.agreement import MIN_SCORE
+from convert.evaluate.detection import Prediction
 from convert.recipe import Budget
 from runtime.card import Accuracy
 from runtime.errors import BudgetError, InputError
@@ -18,7 +20,7 @@ _STORED_DIGITS = 2
 
 
 def require_objects(data: Dataset) -> None:
-    """Refuses pictures that cannot show a loss, before the long work starts.
+    """Refuses pictures that cannot show a loss of AP, before the long work starts.
 
     Raises:
         InputError: Not one of them has an object.
@@ -31,6 +33,24 @@ def require_objects(data: Dataset) -> None:
         )
 
 
+def require_detections(reference: Sequence[Prediction], data: Dataset) -> None:
+    """Refuses pictures in which there is nothing to agree on.
+
+    Args:
+        reference: What the float network finds in them.
+        data: The pictures.
+
+    Raises:
+        InputError: It finds nothing.
+    """
+    if not any((one.found.scores >= MIN_SCORE).any() for one in reference):
+        raise InputError(
+            f"the float network finds nothing in the {len(reference)} images of {data.name}",
+            f"agreement is measured on what it finds with a score of {MIN_SCORE:g} or more",
+            "give images of what it knows with --data",
+        )
+
+
 def check_budget(accuracy: Sequence[Accuracy], budget: Budget | None) -> None:
     """Passes when every measured row is within the budget.
 
@@ -40,13 +60,14 @@ def check_budget(accuracy: Sequence[Accuracy], budget: Budget | None) -> None:
 
     Raises:
         BudgetError: The int8 file lost more, or agrees less with the float network.
-        InputError: The float network itself finds nothing right, so that nothing can be lost.
+        InputError: The float network itself finds nothing right, so that no AP can be lost.
     """
     if budget is None:
         return
     table = "\n".join(map(accuracy_text, accuracy))
     for row in accuracy:
-        require_accuracy(row)
+        if budget.max_drop is not None:
+            require_accuracy(row)
         check_row(row, budget, _CALIBRATE, table)
 
 
@@ -59,9 +80,10 @@ def require_accuracy(row: Accuracy) -> None:
     Raises:
         InputError: The float network itself finds nothing right.
     """
-    if not row.float_map50 > 0:
+    if not row.float_map50:
+        seen = "finds nothing annotated" if row.float_map50 is None else "has AP50 0"
         raise InputError(
-            f"the float network has AP50 0 on {row.images} images of {row.dataset}",
+            f"the float network {seen} on {row.images} images of {row.dataset}",
             "a budget needs images it finds something right in",
             "check --data, --labels and --resize",
         )
@@ -117,10 +139,10 @@ def _rounded(row: Accuracy) -> Accuracy:
 
 
 def _drop(row: Accuracy, budget: Budget) -> list[tuple[str, str, str]]:
-    drop = row.float_map50 - row.int8_map50
-    if budget.max_drop is None or drop <= budget.max_drop + _ROUNDING:
+    lost = drop(row)
+    if budget.max_drop is None or lost is None or lost <= budget.max_drop + _ROUNDING:
         return []
-    seen, limit = _apart(drop, budget.max_drop)
+    seen, limit = _apart(lost, budget.max_drop)
     return [(f"int8 AP50 is {seen} points below float", f"at most {limit} points", "--max-drop")]
 
 

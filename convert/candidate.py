@@ -39,7 +39,7 @@ class Candidate:
 
     Attributes:
         bare: The ``.tflite`` without card.
-        card: With delegation and, where there were annotated pictures, accuracy; not rounded.
+        card: With delegation and, where there were pictures to measure on, accuracy; not rounded.
         predictions: What it found in these pictures.
     """
 
@@ -55,7 +55,7 @@ class Workbench:
         split: The float network.
         card: Its card, before anything was measured.
         samples: Calibration inputs.
-        data: Annotated pictures, if there are any.
+        data: Pictures to measure on, if there are any; without annotations only the agreement is measured.
         say: Takes progress messages.
     """
 
@@ -67,8 +67,9 @@ class Workbench:
 
     @property
     def reference(self) -> Sequence[Prediction]:
-        """What the float network finds in the annotated pictures."""
+        """What the float network finds in the pictures."""
         if self._data is not None and not self._reference:
+            self._say(f"evaluating on {len(self._data.truths)} images of {self._data.name}")
             executor = KerasExecutor(self._split, self._card.input)
             self._reference = predict(Detector(self._card, executor), self._data, Progress("float"))
         return self._reference
@@ -104,8 +105,6 @@ class Workbench:
             card = dataclasses.replace(card, delegation=Delegation(ops.delegated, len(ops.ops), ops.partitions))
             if self._data is None:
                 return Candidate(bare, card)
-            if not self._reference:
-                self._say(f"evaluating float and int8 on {len(self._data.truths)} images of {self._data.name}")
             reference = self.reference
             predictions = predict(Detector(card, engine), self._data, Progress("int8"))
         accuracy = _accuracy(reference, predictions, self._data, card)
@@ -115,19 +114,17 @@ class Workbench:
 def _accuracy(
     reference: Sequence[Prediction], predictions: Sequence[Prediction], data: Dataset, card: ModelCard
 ) -> Accuracy:
-    float_ap = average_precision(reference, data, card.labels.names)
-    int8_ap = average_precision(predictions, data, card.labels.names)
+    float_ap, int8_ap = (_ap(found, data, card) for found in (reference, predictions))
+    agreement = agreement_f1(predictions, reference)
     # Not rounded: a budget is decided on these.
-    return Accuracy(
-        dataset=data.name,
-        images=len(data.truths),
-        float_map50=float_ap["map50"],
-        float_map50_95=float_ap["map50_95"],
-        int8_map50=int8_ap["map50"],
-        int8_map50_95=int8_ap["map50_95"],
-        agreement_f1=agreement_f1(predictions, reference),
-        settings=settings_text(card),
-    )
+    return Accuracy(data.name, len(data.truths), *float_ap, *int8_ap, agreement, settings_text(card))
+
+
+def _ap(predictions: Sequence[Prediction], data: Dataset, card: ModelCard) -> tuple[float | None, float | None]:
+    if not data.annotated:
+        return None, None
+    figures = average_precision(predictions, data, card.labels.names)
+    return figures["map50"], figures["map50_95"]
 
 
 def settings_text(card: ModelCard) -> str:

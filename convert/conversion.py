@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from convert.budget import check_budget, holds, stored
+from convert.budget import check_budget, holds, require_detections, stored
 from convert.candidate import Candidate, Workbench
 from convert.cards import make_card, tool_versions
 from convert.data import Dataset
@@ -60,7 +60,7 @@ def convert(
         source: The float network.
         calibration: Folder of pictures like those the device will see.
         target: The ``.tflite`` to write; an older one stays until the new one is complete.
-        data: Annotated pictures to measure float and int8 on.
+        data: Pictures to measure float and int8 on; without annotations only their agreement is.
         say: Takes progress messages.
         build: Key that identifies this build in the card.
         budget: What may be lost on ``data``; without data it is not checked, which is said. Where int8 misses it and it
@@ -83,6 +83,8 @@ def convert(
     quantization = Quantization(method, samples.folder, len(samples.samples), samples.sha256)
     card = new_card(source, split, quantization, build)
     workbench = Workbench(split, card, samples.samples, data, say)
+    if budget and budget.min_agreement is not None and data:
+        require_detections(workbench.reference, data)
     steps: tuple[Step, ...] = ()
     quantized = None
     if precision == "int8":

@@ -9,21 +9,36 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from convert.candidate import Candidate, Workbench
-from convert.quantize.noise import Unit, units
-from convert.quantize.package import pack
-from convert.quantize.ptq import Quantized
-from runtime.bench import bench
+import numpy as np
 
-_RUNS = 80
-# So many units are timed, unless fewer of them bring this share of all noise.
-_MOST_UNITS, _MOST_NOISE = 24, 0.9
+from convert.candidate import Workbench
+from convert.quantize.noise import Unit, units
+from convert.quantize.ptq import Quantized
+from runtime.engine import Engine
+
+_WARM_UP, _RUNS = 10, 120
+# So many units are timed, and more where they can all be float.
+_BATCH = 24
 # Percent that the timing cannot tell from nothing.
 _RESOLUTION = 0.25
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One file beside another.
+
+    Attributes:
+        ms: Median milliseconds per inference, one thread.
+        slowdown: Percent that a round takes longer than the same round of the first file, median over the rounds.
+    """
+
+    ms: float
+    slowdown: float
 
 
 @dataclass(frozen=True)
@@ -41,76 +56,104 @@ class Priced:
     slowdown: float
 
 
-def price(
-    quantized: Quantized, first: Candidate, workbench: Workbench, progress: Callable[[int, int], None] | None = None
+def affordable(
+    quantized: Quantized, first: bytes, allowed: float, workbench: Workbench, progress: Callable[[int, int], None]
 ) -> list[Priced]:
-    """Times the tensors that bring most noise for the least work, each alone in float.
+    """Tensors that can be float together, those that bring most noise for their time first.
 
     Args:
         quantized: The network.
         first: Its pure int8 conversion.
+        allowed: Percent that an inference may take longer.
         workbench: Converts.
-        progress: Called with (done, total) files.
-
-    Returns:
-        One entry for each, in no order that means anything.
+        progress: Called with (done, total) files of a batch.
 
     Raises:
         RunError: The converter failed.
     """
-    chosen = _worth_timing(units(quantized))
-    files = []
-    for done, unit in enumerate(chosen, 1):
-        files.append(workbench.file(dataclasses.replace(quantized, leave=frozenset(unit.points)), "mixed"))
-        if progress:
-            progress(done, len(chosen))
-    base, *others = milliseconds([first.bare, *files], first)
-    return [Priced(unit.points, unit.noise, 100 * (ms / base - 1)) for unit, ms in zip(chosen, others, strict=True)]
+    prices: list[Priced] = []
+
+    def slowdown(count: int) -> float:
+        together = [point for unit in prices[:count] for point in unit.points]
+        return time_files([first, float_file(quantized, together, workbench)])[1].slowdown
+
+    ladder = units(quantized)
+    while True:
+        batch, ladder = ladder[:_BATCH], ladder[_BATCH:]
+        prices += price(quantized, first, batch, workbench, progress)
+        prices.sort(key=lambda each: -each.noise / max(each.slowdown, _RESOLUTION))
+        fits = longest_within(len(prices), slowdown, allowed)
+        if fits < len(prices) or not ladder:
+            return prices[:fits]
 
 
-def _worth_timing(ladder: Sequence[Unit]) -> list[Unit]:
-    chosen: list[Unit] = []
-    for unit in ladder[:_MOST_UNITS]:
-        if sum(each.noise for each in chosen) > _MOST_NOISE:
-            break
-        chosen.append(unit)
-    return chosen
+def price(
+    quantized: Quantized,
+    first: bytes,
+    ladder: Sequence[Unit],
+    workbench: Workbench,
+    progress: Callable[[int, int], None],
+) -> list[Priced]:
+    """Times units, each alone in float, beside the pure int8 conversion ``first``; in the order given."""
+    files = [first]
+    for unit in ladder:
+        files.append(float_file(quantized, unit.points, workbench))
+        progress(len(files) - 1, len(ladder))
+    timings = time_files(files)[1:]
+    return [Priced(unit.points, unit.noise, each.slowdown) for unit, each in zip(ladder, timings, strict=True)]
 
 
-def sets_within(prices: Sequence[Priced], slowdowns: Sequence[float]) -> list[tuple[str, ...]]:
-    """Growing sets of tensors to keep in float.
+def float_file(quantized: Quantized, points: Sequence[str], workbench: Workbench) -> bytes:
+    """A conversion with tensors left in float, its weights as they are: good for its time alone."""
+    return workbench.file(dataclasses.replace(quantized, leave=frozenset(points)), "mixed")
+
+
+def longest_within(sets: int, slowdown: Callable[[int], float], allowed: float) -> int:
+    """The longest beginning of a list whose cost is allowed.
+
+    Costs of single tensors do not simply add up: neighbours share conversions, and each is measured with some error.
+    So beginnings are measured whole, by bisection.
 
     Args:
-        prices: What each unit costs.
-        slowdowns: Percent that each set may cost together, rising.
+        sets: Length of the list.
+        slowdown: Percent that the first so many cost together; called with 1..``sets``.
+        allowed: Percent.
 
     Returns:
-        For each slowdown the tensors that bring most noise for their cost, as long as their costs add up to no more;
-        sets that add nothing to the one before are left out.
+        0..``sets``.
     """
-    ladder = sorted(prices, key=lambda unit: -unit.noise / max(unit.slowdown, _RESOLUTION))
-    sets: list[tuple[str, ...]] = []
-    for allowed in slowdowns:
-        points: list[str] = []
-        spent = 0.0
-        for unit in ladder:
-            if spent + max(unit.slowdown, _RESOLUTION) <= allowed:
-                spent += max(unit.slowdown, _RESOLUTION)
-                points += unit.points
-        if points and (not sets or len(points) > len(sets[-1])):
-            sets.append(tuple(points))
-    return sets
+    fits, too_long = 0, sets + 1
+    while too_long - fits > 1:
+        middle = (fits + too_long) // 2
+        if slowdown(middle) <= allowed:
+            fits = middle
+        else:
+            too_long = middle
+    return fits
 
 
-def milliseconds(files: Sequence[bytes], like: Candidate) -> list[float]:
-    """Median inference of bare models in one interleaved run, one thread.
+def time_files(files: Sequence[bytes]) -> list[Timing]:
+    """Times models in turn, round by round, so that a noisy machine disturbs all alike; one thread.
 
     Args:
-        files: Conversions of one network, without cards.
-        like: Its card is put on all of them.
+        files: Models; the first is what the others are compared with.
     """
     with tempfile.TemporaryDirectory(prefix="edgewren-") as folder:
-        paths = [Path(folder) / f"{at}.tflite" for at in range(len(files))]
-        for path, data in zip(paths, files, strict=True):
-            path.write_bytes(pack(data, like.card))
-        return [float(row["inference_ms"]["median"]) for row in bench(paths, [1], _RUNS)]
+        engines = [_open(Path(folder) / f"{at}.tflite", data) for at, data in enumerate(files)]
+        seconds = np.empty((_RUNS, len(engines)))
+        for run in range(-_WARM_UP, _RUNS):
+            for at, engine in enumerate(engines):
+                start = time.perf_counter()
+                engine.invoke()
+                if run >= 0:
+                    seconds[run, at] = time.perf_counter() - start
+    slower = np.median(seconds / seconds[:, :1], axis=0) - 1
+    return [
+        Timing(1e3 * ms, 100 * share)
+        for ms, share in zip(np.median(seconds, axis=0).tolist(), slower.tolist(), strict=True)
+    ]
+
+
+def _open(path: Path, data: bytes) -> Engine:
+    path.write_bytes(data)
+    return Engine(path)

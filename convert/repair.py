@@ -2,7 +2,7 @@
 
 Everything that costs nothing on the device (equalised channels, searched ranges, refitted weights, split heads) is in
 every conversion. What is left costs time: tensors that stay float. They are taken in the order of what they bring for
-what they cost, in growing sets, each a real file with weights fitted to it, measured and timed.
+what they cost, in growing sets, each a real file with weights fitted to it, measured and timed (``prices``).
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from convert.accuracy_text import drop, figure
 from convert.budget import holds
 from convert.candidate import Candidate, Workbench
-from convert.prices import milliseconds, price, sets_within
+from convert.prices import affordable, time_files
 from convert.progress import Progress
 from convert.quantize.ptq import Quantized, leave_float
 from convert.recipe import Budget
 
-# How far each try goes, relative to what is allowed; the last goes beyond, because costs do not simply add up.
-_SHARES = (0.2, 0.5, 1.0, 1.5)
+# The tries, as shares of the tensors that the allowed time pays for.
+_SHARES = (0.25, 0.5, 1.0)
+# Share of the allowed time that is spent: measured again, it may be a little more.
+_MARGIN = 0.85
 
 Say = Callable[[str], None]
 
@@ -34,7 +37,7 @@ class Step:
         name: For people.
         left: Tensors that stay float.
         candidate: The file and its accuracy.
-        slowdown: Milliseconds more per inference than pure int8, in percent; one thread, median of interleaved runs.
+        slowdown: Percent that an inference takes longer than in pure int8; see ``convert.prices.Timing``.
         ms: Milliseconds per inference, likewise.
     """
 
@@ -68,14 +71,15 @@ def repair(
     """
     allowed = budget.max_slowdown or 0.0
     say("budget missed: timing what tensors cost in float (this takes a few minutes)")
-    prices = price(quantized, first, workbench, Progress("timing"))
-    steps = [Step("int8", (), first, 0.0, milliseconds([first.bare], first)[0])]
-    for left in sets_within(prices, [share * allowed for share in _SHARES]):
+    paid = affordable(quantized, first.bare, _MARGIN * allowed, workbench, Progress("timing"))
+    steps = [Step("int8", (), first, 0.0, time_files([first.bare])[0].ms)]
+    for count in sorted({max(1, round(share * len(paid))) for share in _SHARES}) if paid else []:
+        left = tuple(point for unit in paid[:count] for point in unit.points)
         say(f"trying {len(left)} tensors in float")
         candidate = workbench.convert(leave_float(quantized, frozenset(left), samples), "mixed")
-        base, ms = milliseconds([first.bare, candidate.bare], first)
-        steps.append(Step(f"{len(left)} tensors in float", left, candidate, 100 * (ms / base - 1), ms))
-        if within(steps[-1], budget) or steps[-1].slowdown > allowed:
+        timing = time_files([first.bare, candidate.bare])[1]
+        steps.append(Step(f"{len(left)} tensors in float", left, candidate, timing.slowdown, timing.ms))
+        if within(steps[-1], budget):
             break
     return tuple(steps)
 
@@ -100,7 +104,7 @@ def table(steps: tuple[Step, ...]) -> str:
     for step in steps:
         row = step.candidate.card.accuracy[0]
         lines.append(
-            f"  {step.name:{width}}  {row.int8_map50:6.1f} {row.float_map50 - row.int8_map50:6.1f}"
+            f"  {step.name:{width}}  {figure(row.int8_map50):>6} {figure(drop(row)):>6}"
             f"  {row.agreement_f1:9.1f}  {len(step.candidate.bare):8}  {step.ms:7.2f}  {step.slowdown:+5.1f}%"
         )
     return "\n".join(lines)

@@ -187,14 +187,17 @@ class Pruning:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """One measured row, in percent. ``agreement_f1`` compares int8 with float detections and needs no labels."""
+    """One measured row, in percent.
+
+    ``agreement_f1`` compares int8 with float detections and needs no labels; the AP are ``None`` where there were none.
+    """
 
     dataset: str
     images: int
-    float_map50: float
-    float_map50_95: float
-    int8_map50: float
-    int8_map50_95: float
+    float_map50: float | None
+    float_map50_95: float | None
+    int8_map50: float | None
+    int8_map50_95: float | None
     agreement_f1: float
     settings: str = ""
 

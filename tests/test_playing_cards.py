@@ -40,6 +40,8 @@ def model(built: tuple[Path, object]) -> Path:
 def test_accuracy_on_drawn_scenes(model: Path) -> None:
     accuracy = require_card(model).accuracy[0]
     assert accuracy.images == 200
+    assert accuracy.float_map50 is not None
+    assert accuracy.int8_map50 is not None
     assert accuracy.int8_map50 >= 90
     assert accuracy.float_map50 - accuracy.int8_map50 <= 1
 

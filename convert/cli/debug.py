@@ -48,7 +48,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
-    from convert.data import is_plain, open_data, open_plain
+    from convert.data import open_pictures
     from convert.quiet import import_keras
     from runtime.schema import encode
 
@@ -61,8 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if is_file and arguments.plain:
         raise InputError(f"--plain with {arguments.model}", "expected a float network to quantise", "leave it out")
-    read = open_plain if is_plain(arguments.data) else open_data
-    data = read(arguments.data, False)
+    data = open_pictures(arguments.data, strict=False)
     say = (lambda _: None) if arguments.json else teller(arguments.model.stem)
     if arguments.report:
         make_folder(arguments.report)

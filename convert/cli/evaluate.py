@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convert.budget import check_row, require_accuracy, require_objects
+from convert.budget import check_row, require_accuracy, require_detections, require_objects
 from convert.cli.detection_report import (
     comparison_facts,
     print_classes,
@@ -121,6 +121,8 @@ def _check(budget: Budget, dataset: Dataset, measured: Measured, expected: Measu
     row = Accuracy(dataset.name, len(dataset.truths), *pairs[0], *pairs[1], agreement)
     if budget.max_drop is not None:
         require_accuracy(row)
+    if budget.min_agreement is not None:
+        require_detections(expected.predictions, dataset)
     check_row(row, budget, "python -m convert debug says why")
 
 

@@ -28,7 +28,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument(
         "--resize", choices=("stretch", "letterbox"), help="how images are fitted (default: as the .cfg says)"
     )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="annotated images: print float and int8 accuracy")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="images: annotated for accuracy, plain for agreement with float alone"
+    )
     parser.add_argument(
         "--max-drop", type=percent, metavar="POINTS", help="with --data: most AP50 that int8 may lose; status 3 beyond"
     )
@@ -61,7 +63,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
     from convert.budget import require_objects
-    from convert.data import open_data
+    from convert.data import open_pictures
     from convert.importers import load_source
     from runtime.sources.images import list_images
 
@@ -74,8 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report:
         make_folder(arguments.report)
     list_images(arguments.calibration)
-    data = open_data(arguments.data, arguments.strict) if arguments.data else None
-    if budget and data:
+    data = open_pictures(arguments.data, arguments.strict) if arguments.data else None
+    if budget and budget.max_drop is not None and data:
         require_objects(data)
     size = (arguments.input_size, arguments.input_size) if arguments.input_size else None
     source = load_source(arguments.source, arguments.weights, arguments.labels, size)
@@ -114,5 +116,5 @@ def _budget(arguments: argparse.Namespace) -> Budget | None:
         )
     if not arguments.data:
         flag = "--max-drop" if budget.max_drop is not None else "--min-agreement"
-        raise InputError(f"{flag} without --data", "a budget is measured on annotated images", "add --data DIR")
+        raise InputError(f"{flag} without --data", "a budget is measured on images", "add --data DIR")
     return budget

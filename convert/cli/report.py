@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from convert.accuracy_text import accuracy_text, table_lines
+from convert.accuracy_text import accuracy_text
 from runtime.card import ModelCard
 
 
@@ -21,11 +21,6 @@ def print_summary(card: ModelCard, size: int) -> None:
         took = card.delegation
         print(f"  XNNPACK runs {took.delegated} of {took.total} ops in {took.partitions} partition(s)")
     if not card.accuracy:
-        print("  accuracy not measured: no annotated images given")
+        print("  accuracy not measured: no images given")
     for row in card.accuracy:
         print(accuracy_text(row))
-
-
-def print_table(rows: list[tuple[str, float, float, float | None]]) -> None:
-    """Prints :func:`table_lines`."""
-    print("\n".join(table_lines(rows)))

@@ -18,6 +18,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
+    from convert.accuracy_text import figure
     from runtime.modelfile import require_card
 
     # All cards first: a wrong file is told before anything is timed.
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     for path, card, row in zip(arguments.models, cards, timed, strict=True):
         accuracy = card.accuracy[0] if card.accuracy else None
         figures = (accuracy.float_map50, accuracy.int8_map50, accuracy.int8_map50_95) if accuracy else ()
-        shown = [f"{value:.1f}" for value in figures] or ["-"] * 3
+        shown = [figure(value) for value in figures] or ["-"] * 3
         took = f"{card.delegation.delegated}/{card.delegation.total} ops" if card.delegation else "-"
         print(
             f"  {card.name:{width}}  {shown[0]:>10}  {shown[1]:>9}  {shown[2]:>12}  {path.stat().st_size:>8}"

@@ -85,6 +85,15 @@ def is_plain(folder: Path) -> bool:
     return not any(recognises(folder) for _, recognises, _ in _FORMATS) and not has_traces(folder)
 
 
+def open_pictures(folder: Path, strict: bool) -> Dataset:
+    """:func:`open_plain` for a folder without any annotation, otherwise :func:`open_data`.
+
+    Raises:
+        InputError: As for these.
+    """
+    return (open_plain if is_plain(folder) else open_data)(folder, strict)
+
+
 def open_plain(folder: Path, strict: bool) -> Dataset:
     """Reads a folder of plain pictures, as :func:`open_data` reads annotated ones; no picture has a truth.
 
@@ -105,6 +114,7 @@ __all__ = [
     "Truth",
     "is_plain",
     "open_data",
+    "open_pictures",
     "open_plain",
     "read_dataset",
     "report",

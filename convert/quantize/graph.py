@@ -73,3 +73,25 @@ def leaky_slope(model: keras.Model, name: str) -> float | None:
     readers = followers(model.get_layer(name))
     alone = len(readers) == 1 and name not in outputs_of(model)
     return float(readers[0].negative_slope) if alone and isinstance(readers[0], keras.layers.LeakyReLU) else None
+
+
+def float_layers(model: keras.Model, leave: frozenset[str]) -> set[str]:
+    """The layers that make or read float tensors, and so run in float themselves.
+
+    Args:
+        model: The network.
+        leave: Points that stay float; behind a fused activation that is the activation's name.
+    """
+    found: set[str] = set()
+    for point in leave:
+        layer = model.get_layer(point)
+        found.add(point)
+        # A ReLU that is a point is part of the layer in front of it.
+        found.update(inputs_of(layer) if is_plain_relu(layer) else ())
+        waiting = [layer]
+        while waiting:
+            for reader in followers(waiting.pop()):
+                found.add(reader.name)
+                if isinstance(reader, (*MOVING, keras.layers.Concatenate)):
+                    waiting.append(reader)
+    return found

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from convert.quantize.graph import MOVING, followers, is_convolution, is_depthwise, leaky_slope, outputs_of
+from convert.quantize.graph import float_layers, followers, is_convolution, is_depthwise, leaky_slope, outputs_of
 from convert.quantize.ptq import Quantized
 
 # Moving a number costs about as much as so many multiply-accumulates.
@@ -65,20 +65,7 @@ def units(quantized: Quantized) -> list[Unit]:
 
 
 def _cost(model: keras.Model, points: list[str]) -> float:
-    layers: dict[str, Any] = {}
-    for point in points:
-        _collect(model.get_layer(point), layers)
-    return sum(_work(layer) for layer in layers.values())
-
-
-def _collect(layer: Any, layers: dict[str, Any]) -> None:
-    """Adds a layer and all that read its numbers, through layers that only move them."""
-    layers[layer.name] = layer
-    for reader in followers(layer):
-        if isinstance(reader, (*MOVING, keras.layers.Concatenate)):
-            _collect(reader, layers)
-        else:
-            layers[reader.name] = reader
+    return sum(_work(model.get_layer(name)) for name in float_layers(model, frozenset(points)))
 
 
 def _work(layer: Any) -> float:

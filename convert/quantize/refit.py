@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from convert.quantize.graph import inputs_of, is_convolution, is_depthwise, outputs_of
+from convert.quantize.graph import float_layers, inputs_of, is_convolution, is_depthwise, outputs_of
 from convert.quantize.patches import Places, patches_at, places
 from convert.quantize.relevance import resized
 from convert.quantize.rounding import round_kernel, round_weights
@@ -53,7 +53,7 @@ def refit(
     leave: frozenset[str] = frozenset(),
     seed: int = 0,
 ) -> None:
-    """Replaces all weights of a network by rounded ones, in place.
+    """Replaces the weights of a network by fitted ones, rounded where they are to be int8, in place.
 
     Args:
         model: Without batch normalisation, each layer applied once.
@@ -64,7 +64,7 @@ def refit(
         relevance: ``(n, rows, columns)`` in 0..1, where in each picture the outputs matter; the convolutions that make
             the outputs are fitted to these places above all. The layers before see everything: weighing theirs too
             costs more elsewhere than it brings.
-        leave: Points that stay float.
+        leave: Points that stay float; the device keeps float weights for the convolutions that make or read them.
         seed: Of the places looked at.
     """
     count = _sample_count(model, len(samples))
@@ -101,6 +101,7 @@ class _Walk:
         self._plan, self._ranges, self._weights, self._random = plan, ranges, weights, random
         self._ends = outputs_of(model)
         self._points = set(plan.inner) - leave
+        self._float = float_layers(model, leave)
         self._batches = [tf.constant(samples[i : i + _BATCH]) for i in range(0, len(samples), _BATCH)]
         self._exact: Flow = {}
         self._rounded: Flow = {}
@@ -122,7 +123,7 @@ class _Walk:
             weights = None
             if self._weights is not None and layer.name in self._ends:
                 weights = resized(self._weights, tuple(exact[0].shape[1:3]))
-            _fit(layer, self._rounded[source], exact, weights, self._random)
+            _fit(layer, self._rounded[source], exact, weights, layer.name in self._float, self._random)
         rounded = self._run(layer, self._rounded)
         if layer.name in self._points:
             rounded = self._round(layer.name, rounded)
@@ -151,15 +152,20 @@ def _fit(
     inputs: list[Any],
     wanted: list[Any],
     weights_at: npt.NDArray[np.float32] | None,
+    in_float: bool,
     random: np.random.Generator,
 ) -> None:
-    """Fits and rounds one convolution; ``weights_at`` are ``(pictures, rows, columns)`` of its output."""
+    """Fits one convolution and rounds it unless it runs in float.
+
+    ``weights_at`` are ``(pictures, rows, columns)`` of its output.
+    """
     kernel, _ = layer.get_weights()
     shape = kernel.shape
     depthwise = is_depthwise(layer)
     unknowns = int(np.prod(shape[:2])) if depthwise else int(np.prod(shape[:3]))
     if unknowns > _MAX_INPUTS or (shape[3] != 1 if depthwise else layer.groups != 1):
-        _round_only(layer)
+        if not in_float:
+            _round_only(layer)
         return
     pictures = sum(int(each.shape[0]) for each in inputs)
     count = max(_PLACES, _PLACES_PER_INPUT * unknowns) // pictures + 1
@@ -184,7 +190,8 @@ def _fit(
     cross = cross + doubtful[:, None, None] * weights
     damped = covariance + ridge[:, None, None] * np.eye(unknowns)
     weights = np.linalg.solve(damped, cross + ridge[:, None, None] * weights)
-    weights = round_weights(weights, covariance)
+    if not in_float:
+        weights = round_weights(weights, covariance)
     bias = moments.mean_output - (moments.mean_input[:, None] @ weights)[:, 0]
     layer.set_weights([moments.as_kernel(weights, shape), bias.ravel().astype(np.float32)])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from convert.accuracy_text import drop
 from convert.budget import stored
 from convert.candidate import Candidate, Workbench
 from convert.cards import tool_versions
@@ -76,5 +77,4 @@ def report_explanation(folder: Path, done: Debugged, file: Path | None) -> Path:
 
 def _repair_step(step: Step) -> RepairStep:
     row = step.candidate.card.accuracy[0]
-    drop = row.float_map50 - row.int8_map50
-    return RepairStep(step.name, row.int8_map50, drop, row.agreement_f1, len(step.candidate.bare), step.ms)
+    return RepairStep(step.name, row.int8_map50, drop(row), row.agreement_f1, len(step.candidate.bare), step.ms)

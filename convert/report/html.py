@@ -48,7 +48,7 @@ def _section(title: str, body: str) -> str:
 
 def _tiles(data: ReportData) -> str:
     tiles = []
-    if len(data.accuracy) > 1:
+    if len(data.accuracy) > 1 and data.accuracy[0].map50 is not None:
         first, last = data.accuracy[0], data.accuracy[-1]
         tiles.append(("AP50, float to int8", f"{percent(first.map50)} &rarr; {percent(last.map50)}"))
     tiles += [(c.name, f"{percent(c.value)} %") for c in data.changes if c.name.startswith("agreement")]

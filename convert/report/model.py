@@ -41,16 +41,16 @@ class RepairStep:
 
     Attributes:
         name: What was done.
-        map50: AP50 in percent.
-        drop: Points of AP50 below the float network.
+        map50: AP50 in percent; ``None`` where nothing was annotated.
+        drop: Points of AP50 below the float network; likewise.
         agreement: F1 with the float network's detections, in percent.
         bytes: Of the file.
         ms: Per inference, one thread of the machine that converted; ``None`` where it was not timed.
     """
 
     name: str
-    map50: float
-    drop: float
+    map50: float | None
+    drop: float | None
     agreement: float
     bytes: int
     ms: float | None = None

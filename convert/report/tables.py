@@ -37,7 +37,7 @@ def change_table(data: ReportData) -> Table:
 def repair_table(data: ReportData) -> Table:
     """What accuracy costs."""
     rows = [
-        (s.name, f"{s.map50:.1f}", f"{s.drop:.1f}", f"{s.agreement:.1f}", f"{s.bytes:,}", _ms(s.ms))
+        (s.name, percent(s.map50), percent(s.drop), f"{s.agreement:.1f}", f"{s.bytes:,}", _ms(s.ms))
         for s in data.repair
     ]
     return Table(("", "AP50", "drop", "agreement %", "bytes", "ms"), tuple(rows))

@@ -125,7 +125,8 @@ def _print_card(card: dict[str, Any]) -> None:
     if card["macs"]:
         print(f"  {card['macs'] / 1e6:.1f} million multiply-accumulates")
     for row in card["accuracy"]:
-        print(
-            f"  AP50 on {row['images']} images of {row['dataset']}: float {row['float_map50']:.1f}, "
-            f"int8 {row['int8_map50']:.1f}, agreement F1 {row['agreement_f1']:.1f} %"
-        )
+        where, agreement = f"{row['images']} images of {row['dataset']}", f"agreement F1 {row['agreement_f1']:.1f} %"
+        if row["float_map50"] is None:
+            print(f"  {agreement} with float on {where}")
+        else:
+            print(f"  AP50 on {where}: float {row['float_map50']:.1f}, int8 {row['int8_map50']:.1f}, {agreement}")
