@@ -95,7 +95,9 @@ def convert(
         candidate = workbench.convert(quantized)
         if budget and data and budget.max_slowdown and not holds(candidate.card.accuracy, budget):
             steps = repair(quantized, samples.samples, candidate, workbench, budget, say)
-            candidate = _repaired(steps, budget, say) or candidate
+            say("what it takes to meet the budget:\n" + table(steps))
+            if best := best_step(steps, budget):
+                candidate, quantized = _named(best), best.quantized
     else:
         candidate = workbench.convert(None, precision)
     if report:
@@ -136,17 +138,13 @@ def finish(candidate: Candidate, target: Path, data: Dataset | None, budget: Bud
     return Result(target, len(packed), card)
 
 
-def _repaired(steps: tuple[Step, ...], budget: Budget, say: Say) -> Candidate | None:
-    """The smallest repair within the budget, with its name in the card."""
-    say("what it takes to meet the budget:\n" + table(steps))
-    best = best_step(steps, budget)
-    if best is None:
-        return None
-    card = best.candidate.card
+def _named(step: Step) -> Candidate:
+    """A repaired file whose card says what is float in it."""
+    card = step.candidate.card
     assert card.quantization is not None
-    method = f"{card.quantization.method}; in float: {', '.join(best.left)}"
+    method = f"{card.quantization.method}; in float: {', '.join(step.left)}"
     quantization = dataclasses.replace(card.quantization, method=method)
-    return dataclasses.replace(best.candidate, card=dataclasses.replace(card, quantization=quantization))
+    return dataclasses.replace(step.candidate, card=dataclasses.replace(card, quantization=quantization))
 
 
 def _check_ranges(report: CalibrationReport, quantized: Quantized, say: Say) -> CalibrationReport:

@@ -36,6 +36,7 @@ class Step:
     Attributes:
         name: For people.
         left: Tensors that stay float.
+        quantized: The network with these in float.
         candidate: The file and its accuracy.
         slowdown: Percent that an inference takes longer than in pure int8; see ``convert.prices.Timing``.
         ms: Milliseconds per inference, likewise.
@@ -43,6 +44,7 @@ class Step:
 
     name: str
     left: tuple[str, ...]
+    quantized: Quantized
     candidate: Candidate
     slowdown: float
     ms: float
@@ -72,13 +74,14 @@ def repair(
     allowed = budget.max_slowdown or 0.0
     say("budget missed: timing what tensors cost in float (this takes a few minutes)")
     paid = affordable(quantized, first.bare, _MARGIN * allowed, workbench, Progress("timing"))
-    steps = [Step("int8", (), first, 0.0, time_files([first.bare])[0].ms)]
+    steps = [Step("int8", (), quantized, first, 0.0, time_files([first.bare])[0].ms)]
     for count in sorted({max(1, round(share * len(paid))) for share in _SHARES}) if paid else []:
         left = tuple(point for unit in paid[:count] for point in unit.points)
         say(f"trying {len(left)} tensors in float")
-        candidate = workbench.convert(leave_float(quantized, frozenset(left), samples), "mixed")
+        partly = leave_float(quantized, frozenset(left), samples)
+        candidate = workbench.convert(partly, "mixed")
         timing = time_files([first.bare, candidate.bare])[1]
-        steps.append(Step(f"{len(left)} tensors in float", left, candidate, timing.slowdown, timing.ms))
+        steps.append(Step(f"{len(left)} tensors in float", left, partly, candidate, timing.slowdown, timing.ms))
         if within(steps[-1], budget):
             break
     return tuple(steps)
