@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from convert import prices
+from convert.budget import require_detections
 from convert.cli import main as command
 from convert.conversion import convert
 from convert.data import open_pictures
+from convert.evaluate.detection import Prediction
 from convert.importers import load_source
 from convert.prices import longest_within
 from convert.recipe import Budget
-from runtime.errors import BudgetError, InputError
+from convert.repair import best_step
+from runtime.card import Accuracy
+from runtime.detections import Detections
+from runtime.errors import InputError
 from runtime.modelfile import require_card
 from tests.conftest import picture
 from tests.convert.faults import outlier_net
@@ -69,14 +76,36 @@ def test_budget_is_met_in_float(
     assert "in float" in done.card.quantization.method
     assert require_card(target).accuracy == done.card.accuracy
 
-    with pytest.raises(BudgetError, match="agreement F1 is"):
-        convert(source, photos, tmp_path / "none.tflite", data, said.append, budget=Budget(None, wanted, 0.01))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["before.tflite", "net", "out.tflite", "pictures"]
+
+STEPS = [("int8", 0, 0.0, 90.0), ("a", 2, 3.0, 94.0), ("b", 8, 9.0, 96.0), ("c", 20, 20.0, 98.0)]
 
 
-def test_no_budget_on_pictures_of_nothing(tiny_cfg: Path, photos: Path, tmp_path: Path) -> None:
-    (tmp_path / "black").mkdir()
-    cv2.imwrite(str(tmp_path / "black" / "black.png"), np.zeros((64, 64, 3), np.uint8))
-    for flag, seen in (("--min-agreement", "the float network finds nothing in"), ("--max-drop", "has an object")):
-        with pytest.raises(InputError, match=seen):
-            command(quantize(tiny_cfg, photos, tmp_path / "out.tflite", "--data", tmp_path / "black", flag, 1))
+@pytest.mark.parametrize(
+    ("slowdown", "agreement", "expected"),
+    [(10.0, 95.0, "b"), (10.0, 93.0, "a"), (10.0, 97.0, None), (30.0, 97.0, "c"), (2.0, 93.0, None), (2.0, 89, "int8")],
+)
+def test_fewest_tensors_within_the_budget(slowdown: float, agreement: float, expected: str | None) -> None:
+    def step(name: str, left: int, slower: float, agreed: float) -> Any:
+        accuracy = (Accuracy("made", 8, None, None, None, None, agreed),)
+        candidate = SimpleNamespace(card=SimpleNamespace(accuracy=accuracy))
+        return SimpleNamespace(name=name, left=("t",) * left, slowdown=slower, candidate=candidate)
+
+    best = best_step(tuple(step(*each) for each in reversed(STEPS)), Budget(None, agreement, slowdown))
+    assert (best.name if best else None) == expected
+
+
+def test_no_drop_of_ap_on_plain_pictures(pictures: Path, tiny_cfg: Path, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none of the 8 images of .*pictures has an object"):
+        command(quantize(tiny_cfg, photos, tmp_path / "out.tflite", "--data", pictures, "--max-drop", 1))
+
+
+def test_there_must_be_something_to_agree_on(pictures: Path) -> None:
+    data = open_pictures(pictures, strict=False)
+
+    def found(score: float) -> Prediction:
+        one = Detections(np.zeros((1, 4), np.float32), np.full(1, score, np.float32), np.zeros(1, np.int32))
+        return Prediction(one, 96, 96)
+
+    with pytest.raises(InputError, match=r"the float network finds nothing in the 2 images of .*pictures"):
+        require_detections([found(0.2), found(0.24)], data)
+    require_detections([found(0.2), found(0.25)], data)
