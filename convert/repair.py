@@ -24,7 +24,7 @@ from convert.recipe import Budget
 # The tries, as shares of the tensors that the allowed time pays for.
 _SHARES = (0.25, 0.5, 1.0)
 # Share of the allowed time that is spent: measured again, it may be a little more.
-_MARGIN = 0.85
+_MARGIN = 0.9
 
 Say = Callable[[str], None]
 
