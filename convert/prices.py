@@ -7,7 +7,9 @@ its own, and all files are timed in turn.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +22,7 @@ from convert.candidate import Workbench
 from convert.quantize.noise import Unit, units
 from convert.quantize.ptq import Quantized
 from runtime.engine import Engine
+from runtime.errors import RunError
 
 _WARM_UP, _RUNS = 10, 120
 # So many units are timed, and more where they can all be float.
@@ -67,15 +70,15 @@ def affordable(
         allowed: Percent that an inference may take longer.
         workbench: Converts.
         progress: Called with (done, total) files of a batch.
-
-    Raises:
-        RunError: The converter failed.
     """
     prices: list[Priced] = []
 
     def slowdown(count: int) -> float:
         together = [point for unit in prices[:count] for point in unit.points]
-        return time_files([first, float_file(quantized, together, workbench)])[1].slowdown
+        try:
+            return time_files([first, float_file(quantized, together, workbench)])[1].slowdown
+        except RunError:
+            return math.inf
 
     ladder = units(quantized)
     while True:
@@ -94,13 +97,18 @@ def price(
     workbench: Workbench,
     progress: Callable[[int, int], None],
 ) -> list[Priced]:
-    """Times units, each alone in float, beside the pure int8 conversion ``first``; in the order given."""
-    files = [first]
-    for unit in ladder:
-        files.append(float_file(quantized, unit.points, workbench))
-        progress(len(files) - 1, len(ladder))
+    """Times units, each alone in float, beside the pure int8 conversion ``first``.
+
+    What the converter cannot leave in float is left out: it stays int8.
+    """
+    chosen, files = [], [first]
+    for done, unit in enumerate(ladder, 1):
+        with contextlib.suppress(RunError):
+            files.append(float_file(quantized, unit.points, workbench))
+            chosen.append(unit)
+        progress(done, len(ladder))
     timings = time_files(files)[1:]
-    return [Priced(unit.points, unit.noise, each.slowdown) for unit, each in zip(ladder, timings, strict=True)]
+    return [Priced(unit.points, unit.noise, each.slowdown) for unit, each in zip(chosen, timings, strict=True)]
 
 
 def float_file(quantized: Quantized, points: Sequence[str], workbench: Workbench) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,11 +19,12 @@ from convert.data import open_pictures
 from convert.evaluate.detection import Prediction
 from convert.importers import load_source
 from convert.prices import longest_within
+from convert.quantize.noise import Unit
 from convert.recipe import Budget
 from convert.repair import best_step
 from runtime.card import Accuracy
 from runtime.detections import Detections
-from runtime.errors import InputError
+from runtime.errors import InputError, RunError
 from runtime.modelfile import require_card
 from tests.conftest import picture
 from tests.convert.faults import outlier_net
@@ -75,6 +77,37 @@ def test_budget_is_met_in_float(
     assert done.card.quantization
     assert "in float" in done.card.quantization.method
     assert require_card(target).accuracy == done.card.accuracy
+
+
+class Workbench:
+    """A converter that fails wherever ``b`` is in float."""
+
+    def file(self, quantized: Any, precision: str) -> bytes:
+        assert precision == "mixed"
+        if "b" in quantized.leave:
+            raise RunError("seen", "expected", "do")
+        return ",".join(sorted(quantized.leave)).encode()
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    leave: frozenset[str] = frozenset()
+
+
+def test_what_the_converter_refuses_stays_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors a to f, three to a batch; each that is float costs as many percent as its place in the alphabet."""
+
+    def time_files(files: list[bytes]) -> list[prices.Timing]:
+        return [
+            prices.Timing(1.0, float(sum(" abcdef".index(name) for name in one.decode().split(",")))) for one in files
+        ]
+
+    monkeypatch.setattr(prices, "_BATCH", 3)
+    monkeypatch.setattr(prices, "time_files", time_files)
+    monkeypatch.setattr(prices, "units", lambda _: [Unit((name,), 0.1, 1.0) for name in "abcdef"])
+    for allowed, expected in ((0.5, ""), (3.9, "a"), (4.1, "ac"), (8.0, "acd"), (100.0, "acdef")):
+        paid = prices.affordable(Network(), b" ", allowed, Workbench(), lambda done, total: None)  # type: ignore[arg-type]
+        assert "".join(unit.points[0] for unit in paid) == expected
 
 
 STEPS = [("int8", 0, 0.0, 90.0), ("a", 2, 3.0, 94.0), ("b", 8, 9.0, 96.0), ("c", 20, 20.0, 98.0)]
