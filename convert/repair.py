@@ -20,6 +20,7 @@ from convert.prices import affordable, time_files
 from convert.progress import Progress
 from convert.quantize.ptq import Quantized, leave_float
 from convert.recipe import Budget
+from runtime.board import cpu_name
 
 # The tries, as shares of the tensors that the allowed time pays for.
 _SHARES = (0.25, 0.5, 1.0)
@@ -110,4 +111,4 @@ def table(steps: tuple[Step, ...]) -> str:
             f"  {step.name:{width}}  {figure(row.int8_map50):>6} {figure(drop(row)):>6}"
             f"  {row.agreement_f1:9.1f}  {len(step.candidate.bare):8}  {step.ms:7.2f}  {step.slowdown:+5.1f}%"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, f"  milliseconds: one thread of {cpu_name()}"])

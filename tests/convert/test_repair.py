@@ -22,6 +22,7 @@ from convert.prices import longest_within
 from convert.quantize.noise import Unit
 from convert.recipe import Budget
 from convert.repair import best_step
+from runtime.board import cpu_name
 from runtime.card import Accuracy
 from runtime.detections import Detections
 from runtime.errors import InputError, RunError
@@ -73,6 +74,7 @@ def test_budget_is_met_in_float(
     # Of a network of a few microseconds the change between int8 and float is most of the time.
     done = convert(source, photos, target, data, said.append, budget=Budget(None, wanted, 2000))
     assert "what it takes to meet the budget:" in "\n".join(said)
+    assert f"milliseconds: one thread of {cpu_name()}" in "\n".join(said)
     assert done.card.accuracy[0].agreement_f1 >= wanted
     assert done.card.quantization
     assert "in float" in done.card.quantization.method
