@@ -44,24 +44,9 @@ class Timing:
     slowdown: float
 
 
-@dataclass(frozen=True)
-class Priced:
-    """Tensors that leave int8 together.
-
-    Attributes:
-        points: Their names.
-        noise: Share of all predicted noise at the outputs that their rounding brings, 0..1.
-        slowdown: Milliseconds more per inference when they alone are float, in percent; below 0 where float is faster.
-    """
-
-    points: tuple[str, ...]
-    noise: float
-    slowdown: float
-
-
 def affordable(
     quantized: Quantized, first: bytes, allowed: float, workbench: Workbench, progress: Callable[[int, int], None]
-) -> list[Priced]:
+) -> list[Unit]:
     """Tensors that can be float together, those that bring most noise for their time first.
 
     Args:
@@ -71,12 +56,12 @@ def affordable(
         workbench: Converts.
         progress: Called with (done, total) files of a batch.
     """
-    prices: list[Priced] = []
+    prices: list[tuple[Unit, float]] = []
 
     def slowdown(count: int) -> float:
-        together = [point for unit in prices[:count] for point in unit.points]
+        together = [point for unit, _ in prices[:count] for point in unit.points]
         try:
-            return time_files([first, float_file(quantized, together, workbench)])[1].slowdown
+            return time_files([first, _float_file(quantized, together, workbench)])[1].slowdown
         except RunError:
             return math.inf
 
@@ -84,10 +69,10 @@ def affordable(
     while True:
         batch, ladder = ladder[:_BATCH], ladder[_BATCH:]
         prices += price(quantized, first, batch, workbench, progress)
-        prices.sort(key=lambda each: -each.noise / max(each.slowdown, _RESOLUTION))
+        prices.sort(key=lambda each: -each[0].noise / max(each[1], _RESOLUTION))
         fits = longest_within(len(prices), slowdown, allowed)
         if fits < len(prices) or not ladder:
-            return prices[:fits]
+            return [unit for unit, _ in prices[:fits]]
 
 
 def price(
@@ -96,22 +81,22 @@ def price(
     ladder: Sequence[Unit],
     workbench: Workbench,
     progress: Callable[[int, int], None],
-) -> list[Priced]:
-    """Times units, each alone in float, beside the pure int8 conversion ``first``.
+) -> list[tuple[Unit, float]]:
+    """Times units, each alone in float, beside the pure int8 conversion ``first``: percent slower.
 
     What the converter cannot leave in float is left out: it stays int8.
     """
     chosen, files = [], [first]
     for done, unit in enumerate(ladder, 1):
         with contextlib.suppress(RunError):
-            files.append(float_file(quantized, unit.points, workbench))
+            files.append(_float_file(quantized, unit.points, workbench))
             chosen.append(unit)
         progress(done, len(ladder))
     timings = time_files(files)[1:]
-    return [Priced(unit.points, unit.noise, each.slowdown) for unit, each in zip(chosen, timings, strict=True)]
+    return [(unit, each.slowdown) for unit, each in zip(chosen, timings, strict=True)]
 
 
-def float_file(quantized: Quantized, points: Sequence[str], workbench: Workbench) -> bytes:
+def _float_file(quantized: Quantized, points: Sequence[str], workbench: Workbench) -> bytes:
     """A conversion with tensors left in float, its weights as they are: good for its time alone."""
     return workbench.file(dataclasses.replace(quantized, leave=frozenset(points)), "mixed")
 
