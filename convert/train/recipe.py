@@ -133,6 +133,7 @@ class TrainRecipe:
         data: Annotated pictures; each source is drawn from by its share.
         stages: One after the other.
         start: Keras weights whose layers are taken over by name where shapes agree.
+        widen: Also take over layers that are narrower there, as the first channels of the wider ones.
         batch: Pictures per step.
         learning_rate: The highest; reached after ``warmup`` steps, then a cosine to zero over all stages.
         warmup: Steps.
@@ -146,6 +147,7 @@ class TrainRecipe:
     data: tuple[FolderRecipe | ScenesRecipe, ...]
     stages: tuple[Stage, ...]
     start: RemoteFile | LocalFile | None = None
+    widen: bool = False
     batch: int = 16
     learning_rate: float = 1.5e-3
     warmup: int = 200

@@ -78,7 +78,7 @@ def run_training(recipe: Recipe, own: Dataset | None, session: Session, fresh: b
     """
     plan = recipe.train
     assert plan is not None
-    trainee = FloatTrainee(_start(recipe, plan, session))
+    trainee = FloatTrainee(_start(recipe, plan, session), plan.widen)
     origin: tuple[str, ...] = ()
     if plan.start:
         licence = f" ({plan.start.licence})" if plan.start.licence else ""

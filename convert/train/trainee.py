@@ -59,9 +59,11 @@ class FloatTrainee:
 
     Attributes:
         weights: Weights to start from, adopted by layer name; ``None`` for random ones.
+        widen: Whether they may be those of a narrower network.
     """
 
     weights: Path | None = None
+    widen: bool = False
 
     @property
     def key(self) -> bytes:
@@ -75,7 +77,7 @@ class FloatTrainee:
     def start(self, model: keras.Model) -> None:
         """Adopts the start weights."""
         if self.weights is not None:
-            adopt_weights(model, self.weights)
+            adopt_weights(model, self.weights, self.widen)
 
     def quick(self, model: keras.Model) -> keras.Model:
         """With fused batch normalisation."""

@@ -22,6 +22,7 @@ from convert.source import SourceModel
 from convert.train.checkpoint import State, load_state, save_state
 from convert.train.feed import Feed, Mixture, Pool
 from convert.train.loss import MultiboxLoss
+from convert.train.memory import keep_memory
 from convert.train.recipe import Stage, TrainRecipe
 from convert.train.targets import anchor_boxes
 from convert.train.trainee import FloatTrainee, Trainee, joined
@@ -80,6 +81,7 @@ def train(training: Training) -> tuple[SourceModel, State]:
         RunError: The loss is no longer a number.
         InputError: A checkpoint is damaged, or the start weights do not fit.
     """
+    keep_memory()
     keras.utils.set_random_seed(training.plan.seed)
     state = load_state(training.checkpoint, training.key)
     last = 0

@@ -15,6 +15,7 @@ from typing import Any
 import h5py
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from convert.train.npz import Arrays, read_npz
 from runtime.errors import InputError
@@ -52,8 +53,14 @@ def load_weights(model: keras.Model, path: Path) -> None:
             raise InputError(f"{path} has no weights for layer {layer.name}", "expected the weights of this network")
 
 
-def adopt_weights(model: keras.Model, path: Path) -> list[str]:
+def adopt_weights(model: keras.Model, path: Path, widen: bool = False) -> list[str]:
     """Sets the layers of a network that the file has under the same name and with the same shapes.
+
+    Args:
+        model: The network.
+        path: The file.
+        widen: Also take over layers that are narrower in the file. They keep computing what they did: the further
+            channels of a layer keep their random weights, and earlier channels start without hearing them.
 
     Returns:
         Names of these layers.
@@ -62,14 +69,16 @@ def adopt_weights(model: keras.Model, path: Path) -> list[str]:
         InputError: The file is missing or damaged, or nothing in it fits.
     """
     stored = _read(path)
-    taken = [layer.name for layer in model.layers if layer.weights and _set(layer, stored)]
+    taken = [layer.name for layer in model.layers if layer.weights and _set(layer, stored, widen)]
     if not taken:
         raise InputError(f"{path} has no layer of this network", "expected weights whose layer names and shapes agree")
     return taken
 
 
-def _set(layer: keras.layers.Layer, stored: Arrays) -> bool:
+def _set(layer: keras.layers.Layer, stored: Arrays, widen: bool = False) -> bool:
     arrays = [stored.get(f"{layer.name}/{variable.name}") for variable in layer.weights]
+    if widen:
+        arrays = [_widened(a, np.asarray(v)) if a is not None else None for a, v in zip(arrays, layer.weights, strict=True)]
     if any(
         a is None or a.dtype.kind not in "fiu" or a.shape != tuple(v.shape)
         for a, v in zip(arrays, layer.weights, strict=True)
@@ -77,6 +86,18 @@ def _set(layer: keras.layers.Layer, stored: Arrays) -> bool:
         return False
     layer.set_weights(arrays)
     return True
+
+
+def _widened(narrow: npt.NDArray[Any], wide: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Narrow weights in the corner of random wide ones; unchanged where they do not fit in."""
+    if narrow.ndim != wide.ndim or any(a > b for a, b in zip(narrow.shape, wide.shape, strict=True)):
+        return narrow
+    result = wide.copy()
+    if narrow.ndim == 4 and narrow.shape[-1] > 1:
+        # A convolution's earlier outputs do not hear its new inputs; a depthwise kernel ends in a 1.
+        result[..., : narrow.shape[-1]] = 0
+    result[tuple(slice(size) for size in narrow.shape)] = narrow
+    return result
 
 
 def _read(path: Path) -> Arrays:

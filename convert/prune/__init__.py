@@ -1,0 +1,1 @@
+"""Structured pruning: channels leave the network, and what is rebuilt is dense and smaller."""
