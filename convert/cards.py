@@ -27,6 +27,7 @@ def make_card(source: SourceModel, bindings: tuple[OutputBinding, ...]) -> Model
         labels=source.labels,
         source=source.source,
         thresholds=source.thresholds,
+        pruning=source.pruning,
     )
 
 

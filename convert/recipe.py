@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import tomli_w
 
+from convert.prune.plan import PruneRecipe
 from convert.train.recipe import FolderRecipe, QatRecipe, RemoteFile, ScenesRecipe, TrainRecipe
 from runtime.card import HeadSpec, Thresholds
 from runtime.errors import InputError
@@ -119,6 +120,7 @@ class Recipe:
     budget: Budget | None = None
     train: TrainRecipe | None = None
     qat: QatRecipe | None = None
+    prune: PruneRecipe | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     file: str = ""
 
@@ -129,12 +131,18 @@ class Recipe:
 
 
 def weights_file(recipe: Recipe) -> Path:
-    """The trained weights beside a recipe.
+    """The weights beside a recipe: those of the pruned network where it says so, otherwise the trained ones.
 
     Raises:
-        InputError: Nobody trained them yet.
+        InputError: Nobody made them yet.
     """
     assert isinstance(recipe.source, TrainedRecipe)
+    if recipe.prune and recipe.prune.weights:
+        path = recipe.folder / recipe.prune.weights
+        how = f"python -m convert prune {recipe.name} makes them"
+        if not path.is_file():
+            raise InputError(f"{recipe.name} has no pruned weights", f"expected {path}", how)
+        return path
     path = recipe.folder / recipe.source.weights
     if not path.is_file():
         raise InputError(
@@ -189,6 +197,7 @@ def _requirements(recipe: Recipe) -> list[tuple[bool, str, str]]:
     """What the types of the fields cannot say."""
     rows = _budget_requirements(recipe.budget) if recipe.budget else []
     rows += _train_requirements(recipe.train) if recipe.train else []
+    rows += _prune_requirements(recipe.prune) if recipe.prune else []
     return rows + (_qat_requirements(recipe.qat, recipe.train) if recipe.qat else [])
 
 
@@ -198,6 +207,20 @@ def _budget_requirements(budget: Budget) -> list[tuple[bool, str, str]]:
     return [
         (wanted, "budget limits no loss", "max_drop or min_agreement"),
         *((0 <= value <= 100, f"budget.{name} {value:g}", "a number in 0..100") for name, value in given),
+    ]
+
+
+def _prune_requirements(plan: PruneRecipe) -> list[tuple[bool, str, str]]:
+    given = [target.goal for target in plan.targets]
+    return [
+        (len(given) == 1, f"prune with {' and '.join(given) or 'no target'}", "one of ratio, macs, size and latency"),
+        *((t.value > 0, f"prune.{t.goal} {t.value:g}", "a number above 0") for t in plan.targets),
+        (plan.ratio is None or plan.ratio < 1, f"prune.ratio {plan.ratio}", "a share below 1"),
+        (plan.multiple > 0, f"prune.multiple {plan.multiple}", "at least 1"),
+        (plan.rounds > 0, f"prune.rounds {plan.rounds}", "at least 1"),
+        (min(plan.train_steps, plan.final_steps) >= 0, "prune's training steps", "at least 0"),
+        (plan.learning_rate > 0, f"prune.learning_rate {plan.learning_rate:g}", "a number above 0"),
+        (plan.distil >= 0, f"prune.distil {plan.distil:g}", "at least 0"),
     ]
 
 

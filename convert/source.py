@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from runtime.card import DecoderSpec, InputSpec, Labels, Source, Thresholds
+from runtime.card import DecoderSpec, InputSpec, Labels, Pruning, Source, Thresholds
 
 if TYPE_CHECKING:
     import keras
@@ -25,6 +25,7 @@ class SourceModel:
         labels: Class names.
         source: Files and licence it came from.
         thresholds: Defaults for the device.
+        pruning: What was removed from it, if anything.
     """
 
     name: str
@@ -34,3 +35,4 @@ class SourceModel:
     labels: Labels
     source: Source
     thresholds: Thresholds = field(default_factory=Thresholds)
+    pruning: Pruning | None = None

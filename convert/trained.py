@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from pathlib import Path
 
 import keras
 
@@ -58,19 +59,39 @@ def uses_background(recipe: Recipe) -> bool:
     return recipe.train is not None and recipe.train.class_loss == "hard-negative"
 
 
-def load_trained(recipe: Recipe) -> SourceModel:
-    """The network of a recipe with its trained weights.
+def load_trained(recipe: Recipe, path: Path | None = None, size: int | None = None) -> SourceModel:
+    """The network of a recipe with its weights: pruned where those are a pruned network's.
+
+    Args:
+        recipe: The recipe.
+        path: Other weights than the recipe's.
+        size: Input pixels instead of the recipe's.
 
     Raises:
         InputError: The weights are missing, damaged or of another network.
     """
-    source = random_network(recipe)
-    path = weights_file(recipe)
-    load_weights(source.model, path)
+    path = path or weights_file(recipe)
+    source = random_network(recipe, size)
+    if recipe.prune:
+        from convert.prune.narrow import load_narrow
+
+        model, pruning = load_narrow(source.model, path)
+        source = dataclasses.replace(source, model=model, pruning=pruning)
+    else:
+        load_weights(source.model, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     provenance = read_provenance(path)
     made_of = dataclasses.replace(source.source, files=(SourceFile(path.name, digest),), provenance=provenance)
     return dataclasses.replace(source, source=made_of)
+
+
+def load_whole(recipe: Recipe) -> SourceModel:
+    """The network of a recipe with its trained weights, before any pruning.
+
+    Raises:
+        InputError: The weights are missing, damaged or of another network.
+    """
+    return load_trained(dataclasses.replace(recipe, prune=None))
 
 
 def random_network(recipe: Recipe, size: int | None = None) -> SourceModel:

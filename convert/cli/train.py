@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"{recipe.name} names no pictures", "expected your own", "give --data DIR")
     if arguments.qat:
         weights_file(recipe)
-    _limit_threads(arguments.threads)
+    limit_threads(arguments.threads)
 
     from convert.quiet import import_keras
 
@@ -146,8 +146,8 @@ def _name_of(folder: Path) -> str:
     return plain.name
 
 
-def _limit_threads(threads: int | None) -> None:
-    """Before TensorFlow is loaded: it sizes its thread pools once."""
+def limit_threads(threads: int | None) -> None:
+    """Sizes the thread pools; before TensorFlow is loaded, which does it once."""
     if threads:
         for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
             os.environ[name] = str(threads)

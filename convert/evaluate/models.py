@@ -143,15 +143,10 @@ def _trained(path: Path, weights: Path | None, like: ModelCard | None) -> Source
     from convert.quiet import import_keras
 
     import_keras()
-    from convert.train.weights import load_weights
-    from convert.trained import load_trained, random_network
+    from convert.trained import load_trained
 
     width, height = (like.input.width, like.input.height) if like else (0, 0)
-    if not weights and (width != height or width in (0, recipe.source.network.size)):
-        return load_trained(recipe)
-    source = random_network(recipe, width if width == height and width else None)
-    load_weights(source.model, stored)
-    return source
+    return load_trained(recipe, stored, width if width == height and width else None)
 
 
 def _float_detector(

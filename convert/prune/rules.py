@@ -41,7 +41,18 @@ _KEEPING = (
 _ELEMENTWISE = (layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum)
 # keras.ops in a functional model are operations without weights; by class name, since Keras does not export them.
 _ELEMENTWISE_OPS = {"Add", "Subtract", "Multiply", "Maximum", "Minimum"}
-_KEEPING_OPS = {"Relu", "Relu6", "Sigmoid", "HardSigmoid", "Silu", "HardSilu", "Tanh", "LeakyRelu", "Negative", "Absolute"}
+_KEEPING_OPS = {
+    "Relu",
+    "Relu6",
+    "Sigmoid",
+    "HardSigmoid",
+    "Silu",
+    "HardSilu",
+    "Tanh",
+    "LeakyRelu",
+    "Negative",
+    "Absolute",
+}
 _MIXING = {"softmax", "log_softmax", "sparsemax", "glu"}
 
 

@@ -123,16 +123,24 @@ def folded(layer: Any, norm: Any | None) -> Weights:
 
 def _folded_norms(model: keras.Model) -> dict[str, str]:
     """Name of each convolution that takes a normalisation in, with the normalisation's name."""
-    ends = outputs_of(model)
     pairs = {}
     for layer in model.layers:
-        readers = followers(layer)
-        if is_convolution(layer) and layer.name not in ends and len(readers) == 1:
-            norm = readers[0]
-            fits = isinstance(norm, keras.layers.BatchNormalization) and norm.axis in (-1, 3)
-            if fits and len(norm._inbound_nodes) == 1 and getattr(layer, "activation", None) in (None, _LINEAR):
-                pairs[layer.name] = norm.name
+        norm = norm_behind(model, layer) if is_convolution(layer) else None
+        if norm is not None:
+            pairs[layer.name] = norm.name
     return pairs
+
+
+def norm_behind(model: keras.Model, layer: Any) -> Any | None:
+    """The batch normalisation that alone reads a convolution, and that can be folded into it."""
+    # A layer may also belong to models that were made from this one.
+    readers = [reader for reader in followers(layer) if any(reader is each for each in model.layers)]
+    if layer.name in outputs_of(model) or len(readers) != 1:
+        return None
+    norm = readers[0]
+    fits = isinstance(norm, keras.layers.BatchNormalization) and norm.axis in (-1, 3)
+    alone = len(norm._inbound_nodes) == 1 and getattr(layer, "activation", None) in (None, _LINEAR)
+    return norm if fits and alone else None
 
 
 _LINEAR = keras.activations.linear

@@ -67,8 +67,8 @@ def refit(
         leave: Points that stay float; the device keeps float weights for the convolutions that make or read them.
         seed: Of the places looked at.
     """
-    count = _sample_count(model, len(samples))
-    weights = None if relevance is None else relevance[:count] / max(float(relevance[:count].mean()), 1e-9) + _ANYWHERE
+    count = sample_count(model, len(samples))
+    weights = None if relevance is None else spread_weights(relevance[:count])
     walk = _Walk(model, plan, ranges, samples[:count], weights, leave, np.random.default_rng(seed))
     for index, layer in enumerate(model.layers):
         walk.visit(layer)
@@ -76,7 +76,13 @@ def refit(
             progress(index + 1, len(model.layers))
 
 
-def _sample_count(model: keras.Model, available: int) -> int:
+def spread_weights(relevance: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Weights of places from where things are found, ``(n, rows, columns)`` both."""
+    return np.asarray(relevance / max(float(relevance.mean()), 1e-9) + _ANYWHERE, np.float32)
+
+
+def sample_count(model: keras.Model, available: int) -> int:
+    """How many pictures' tensors fit into memory side by side."""
     largest = max(int(np.prod(tensor.shape[1:])) for layer in model.layers for tensor in _results(layer))
     return min(available, _MAX_SAMPLES, max(_BATCH, _MAX_BYTES // (4 * largest)))
 
@@ -123,7 +129,7 @@ class _Walk:
             weights = None
             if self._weights is not None and layer.name in self._ends:
                 weights = resized(self._weights, tuple(exact[0].shape[1:3]))
-            _fit(layer, self._rounded[source], exact, weights, layer.name in self._float, self._random)
+            fit_convolution(layer, self._rounded[source], exact, weights, layer.name in self._float, self._random)
         rounded = self._run(layer, self._rounded)
         if layer.name in self._points:
             rounded = self._round(layer.name, rounded)
@@ -147,7 +153,7 @@ class _Walk:
                 del self._exact[name], self._rounded[name]
 
 
-def _fit(
+def fit_convolution(
     layer: Any,
     inputs: list[Any],
     wanted: list[Any],
@@ -155,9 +161,15 @@ def _fit(
     in_float: bool,
     random: np.random.Generator,
 ) -> None:
-    """Fits one convolution and rounds it unless it runs in float.
+    """Fits one convolution to outputs, in place, and rounds it unless it runs in float.
 
-    ``weights_at`` are ``(pictures, rows, columns)`` of its output.
+    Args:
+        layer: With a bias, without activation.
+        inputs: What it reads, in batches of pictures.
+        wanted: What it should give, in the same batches.
+        weights_at: ``(pictures, rows, columns)`` of its output, how much each place counts.
+        in_float: Keep the weights as they come.
+        random: Chooses the places that are looked at.
     """
     kernel, _ = layer.get_weights()
     shape = kernel.shape

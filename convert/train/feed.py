@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -43,29 +44,37 @@ class Pool:
         for truth in dataset.truths:
             class_ids = classes[truth.class_ids]
             known = class_ids >= 0
-            self._items.append((_compressed(truth.path), truth.boxes[known], class_ids[known]))
+            self._items.append((compressed(truth.path), truth.boxes[known], class_ids[known]))
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __getitem__(self, index: int) -> Example:
         data, boxes, class_ids = self._items[index]
-        pixels = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+        pixels = decompressed(data)
         height, width = pixels.shape[:2]
         scaled = (boxes * np.array([width, height] * 2)).astype(np.float32)
         return Example(pixels, scaled, class_ids, np.zeros(len(boxes), np.bool_))
 
 
+class Source(Protocol):
+    """Pictures by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Example: ...
+
+
 @dataclass(frozen=True)
 class Mixture:
-    """Pools and how often each is drawn from.
+    """Sources of pictures and how often each is drawn from.
 
     Attributes:
         pools: At least one, none empty.
         shares: Relative, same order.
     """
 
-    pools: tuple[Pool, ...]
+    pools: tuple[Source, ...]
     shares: tuple[float, ...]
 
     def draw(self, random: np.random.Generator) -> Example:
@@ -137,7 +146,13 @@ class Feed:
                 yield number, future.result()
 
 
-def _compressed(path: Path) -> npt.NDArray[np.uint8]:
+def decompressed(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The pixels of what :func:`compressed` kept."""
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+
+def compressed(path: Path) -> npt.NDArray[np.uint8]:
+    """A picture as it is kept in memory."""
     pixels = read_image(path).pixels
     factor = _LONGEST_SIDE / max(pixels.shape[:2])
     if factor < 1:

@@ -76,7 +76,7 @@ class MultiboxLoss(keras.losses.Loss):  # type: ignore[misc]
             weight = ops.abs(wanted - ops.sigmoid(logits)) ** _FOCUS
         else:
             weight = ops.abs(wanted - ops.sigmoid(logits)) ** _FOCUS * (wanted * (2 * _ALPHA - 1) + 1 - _ALPHA)
-        return ops.sum(weight * _cross_entropy(logits, wanted) * known[..., None])
+        return ops.sum(weight * cross_entropy(logits, wanted) * known[..., None])
 
     def _offset_loss(self, offsets: Any, target: Any) -> Any:
         """Smooth L1 between raw offsets and those that would decode to the target."""
@@ -115,7 +115,7 @@ def _smooth_l1(difference: Any) -> Any:
     return ops.where(size < 1.0, 0.5 * size * size, size - 0.5)
 
 
-def _cross_entropy(logits: Any, wanted: Any) -> Any:
+def cross_entropy(logits: Any, wanted: Any) -> Any:
     """Binary cross entropy of sigmoid(logits), stable for large logits."""
     return ops.relu(logits) - logits * wanted + ops.log1p(ops.exp(-ops.abs(logits)))
 

@@ -6,7 +6,7 @@ import ctypes
 
 # glibc's malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
-_LARGEST, _AHEAD = 2**31 - 1, 64 << 20
+_NEVER, _AHEAD = -1, 64 << 20
 
 
 def keep_memory() -> None:
@@ -17,5 +17,5 @@ def keep_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
-        for option, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _LARGEST), (_TOP_PAD, _AHEAD), (_ARENA_MAX, 1)):
+        for option, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _AHEAD), (_ARENA_MAX, 1)):
             mallopt(option, value)

@@ -11,23 +11,18 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from convert.quantize.tensors import Range, TensorPlan
 from convert.recipe import Recipe, TrainedRecipe
 from convert.source import SourceModel
-from convert.train.qat_network import copy_weights, freeze_ranges, moving_ranges, qat_network, set_ranges
+from convert.train.qat_network import freeze_ranges, moving_ranges, qat_network, set_ranges
 from convert.train.recipe import QatRecipe, Stage
 from convert.train.targets import Floats
-from convert.train.trainee import joined
+from convert.train.teacher import Distilled, Teacher
 from convert.trained import random_network
-
-# Columns of a target: box and class.
-_LABELS = 5
 
 
 def qat_recipe(recipe: Recipe) -> Recipe:
@@ -104,55 +99,12 @@ class Int8Trainee:
 
     def targets(self, images: Floats, targets: Floats) -> Floats:
         """The labels, and beside them the float network's answers where they are asked for."""
-        if not self.qat.distil:
-            return targets
-        teacher = self._teacher(images.shape[1], targets.shape[1])
-        return np.concatenate([targets, np.asarray(teacher.predict_on_batch(images), np.float32)], axis=-1)
+        return self._teacher.beside(images, targets) if self.qat.distil else targets
 
     def loss(self, plain: keras.losses.Loss) -> keras.losses.Loss:
         """The labels' loss, and the teacher's."""
         return Distilled(plain, self.qat.distil) if self.qat.distil else plain
 
-    def _teacher(self, size: int, anchors: int) -> keras.Model:
-        if size not in self._teachers:
-            image = keras.Input((size, size, 3), name=self.plan.points[0])
-            copy = keras.models.clone_model(self.exact, image)
-            copy_weights(self.exact, copy)
-            rows, columns = copy.outputs[0].shape[1:3]
-            whole = sum(int(np.prod(box.shape[1:])) // 4 for box in copy.outputs[::2])
-            assert whole == anchors, (rows, columns)
-            per_cell = copy.outputs[0].shape[-1] // 4
-            self._teachers[size] = joined(copy, copy.outputs[1].shape[-1] // per_cell)
-        return self._teachers[size]
-
     @cached_property
-    def _teachers(self) -> dict[int, keras.Model]:
-        return {}
-
-
-class Distilled(keras.losses.Loss):  # type: ignore[misc]
-    """A detection loss that also asks for a teacher's answers (Hinton et al., arXiv:1503.02531).
-
-    Args:
-        plain: The loss for labels.
-        weight: Of the teacher.
-
-    Called with targets ``(b, n, 5 + 4 + classes)``, labels and the teacher's raw offsets and logits, and predictions
-    ``(b, n, 4 + classes)``. Classes are asked for as the quality focal loss does, with the teacher's probability as
-    quality; box offsets where the teacher sees something.
-    """
-
-    def __init__(self, plain: keras.losses.Loss, weight: float) -> None:
-        super().__init__(name="distilled")
-        self._plain, self._weight = plain, weight
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss, a scalar."""
-        taught, wanted = y_true[..., _LABELS : _LABELS + 4], ops.sigmoid(y_true[..., _LABELS + 4 :])
-        offsets, logits = y_pred[..., :4], y_pred[..., 4:]
-        entropy = ops.relu(logits) - logits * wanted + ops.log1p(ops.exp(-ops.abs(logits)))
-        classes = ops.sum(ops.square(wanted - ops.sigmoid(logits)) * entropy)
-        seen = ops.max(wanted, axis=-1)
-        boxes = ops.sum(seen * ops.sum(ops.abs(offsets - taught), axis=-1))
-        teacher = (classes + boxes) / ops.maximum(ops.sum(seen), 1.0)
-        return self._plain.call(y_true[..., :_LABELS], y_pred) + self._weight * teacher
+    def _teacher(self) -> Teacher:
+        return Teacher(self.exact)

@@ -47,7 +47,7 @@ def load_weights(model: keras.Model, path: Path) -> None:
     Raises:
         InputError: The file is missing or damaged, or a layer is missing or has other shapes.
     """
-    stored = _read(path)
+    stored = read_weights(path)
     for layer in model.layers:
         if layer.weights and not _set(layer, stored):
             raise InputError(f"{path} has no weights for layer {layer.name}", "expected the weights of this network")
@@ -68,7 +68,7 @@ def adopt_weights(model: keras.Model, path: Path, widen: bool = False) -> list[s
     Raises:
         InputError: The file is missing or damaged, or nothing in it fits.
     """
-    stored = _read(path)
+    stored = read_weights(path)
     taken = [layer.name for layer in model.layers if layer.weights and _set(layer, stored, widen)]
     if not taken:
         raise InputError(f"{path} has no layer of this network", "expected weights whose layer names and shapes agree")
@@ -78,7 +78,9 @@ def adopt_weights(model: keras.Model, path: Path, widen: bool = False) -> list[s
 def _set(layer: keras.layers.Layer, stored: Arrays, widen: bool = False) -> bool:
     arrays = [stored.get(f"{layer.name}/{variable.name}") for variable in layer.weights]
     if widen:
-        arrays = [_widened(a, np.asarray(v)) if a is not None else None for a, v in zip(arrays, layer.weights, strict=True)]
+        arrays = [
+            _widened(a, np.asarray(v)) if a is not None else None for a, v in zip(arrays, layer.weights, strict=True)
+        ]
     if any(
         a is None or a.dtype.kind not in "fiu" or a.shape != tuple(v.shape)
         for a, v in zip(arrays, layer.weights, strict=True)
@@ -100,7 +102,12 @@ def _widened(narrow: npt.NDArray[Any], wide: npt.NDArray[Any]) -> npt.NDArray[An
     return result
 
 
-def _read(path: Path) -> Arrays:
+def read_weights(path: Path) -> Arrays:
+    """All weights of a file by ``layer/variable``.
+
+    Raises:
+        InputError: It is missing or damaged.
+    """
     check_file(path, "a weights file (.npz)")
     try:
         if path.suffix.lower() in (".h5", ".hdf5"):

@@ -23,9 +23,10 @@ from convert.recipe import Recipe
 from convert.train.augment import Augmentation
 from convert.train.checkpoint import load_state
 from convert.train.feed import Pool
-from convert.train.qat import Distilled, Int8Trainee, qat_recipe
+from convert.train.qat import Int8Trainee, qat_recipe
 from convert.train.qat_network import freeze_ranges, get_ranges, moving_ranges, qat_network, set_ranges
 from convert.train.recipe import QatRecipe, Stage
+from convert.train.teacher import Distilled
 from convert.train.trainer import Training, train
 from runtime.card import OutputBinding
 from tests.convert.test_train_feed import LABELS, dataset

@@ -1,0 +1,180 @@
+"""``python -m convert prune``: a smaller network from a large one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convert.cli.report import print_summary, teller
+from convert.prune.plan import NEED_PICTURES, RANKS, PrunePlan, Rank, Target
+from runtime.commandline import count, percent
+from runtime.errors import InputError
+from runtime.files import check_file, check_writable
+
+if TYPE_CHECKING:
+    from convert.prune.schedule import Outcome
+
+_FILES = (".cfg", ".keras", ".h5")
+_SUFFIXES = {"k": 1e3, "m": 1e6, "g": 1e9}
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    """Adds the command."""
+    parser = commands.add_parser("prune", help="remove channels until a network is small or fast enough")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="a Darknet .cfg, a .keras or .h5, or the name of a recipe that is trained here"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help=".keras (float), .tflite (quantised as well), or .npz (weights for a recipe)",
+    )
+    target = parser.add_argument_group("where it ends (exactly one)")
+    target.add_argument("--ratio", type=number, metavar="R", help="share of the channels that goes, such as 0.3")
+    target.add_argument("--macs", type=quantity, metavar="N", help="multiply-accumulates left, such as 60M")
+    target.add_argument("--size", type=quantity, metavar="BYTES", help="of the int8 file, such as 400k")
+    target.add_argument("--latency", type=number, metavar="MS", help="milliseconds of an int8 inference, one thread")
+    parser.add_argument("--device", metavar="USER@HOST", help="measure --latency on that board over ssh")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="pictures to rank, fit and train on; no labels needed")
+    parser.add_argument("--test", type=Path, metavar="DIR", help="pictures to measure every round on")
+    parser.add_argument(
+        "--max-drop", type=percent, metavar="POINTS", help="with an annotated --test: most AP50 a round may have lost"
+    )
+    parser.add_argument("--rank", choices=RANKS, help="how channels are judged (default: taylor; l1 without --data)")
+    parser.add_argument("--scope", choices=("global", "layer"), default="global", help="who competes (default: global)")
+    parser.add_argument(
+        "--multiple", type=count, default=8, metavar="N", help="channels left are a multiple of N (default: 8)"
+    )
+    parser.add_argument("--rounds", type=count, default=4, metavar="N", help="prune, train, repeat (default: 4)")
+    parser.add_argument("--train-steps", type=steps, default=100, metavar="N", help="after each round (default: 100)")
+    parser.add_argument("--final-steps", type=steps, default=300, metavar="N", help="after the last (default: 300)")
+    parser.add_argument("--learning-rate", type=number, default=3e-4, metavar="X", help="the highest (default: 3e-4)")
+    parser.add_argument("--sparsity", choices=("unstructured", "2:4"), help="zeros instead of removed channels")
+    parser.add_argument("--weights", type=Path, metavar="F", help="the .cfg's weights (default: beside it)")
+    parser.add_argument("--labels", type=Path, metavar="F", help="class names (default: the .names beside the .cfg)")
+    parser.add_argument("--input-size", type=count, metavar="N", help="square input of N pixels")
+    parser.add_argument("--resize", choices=("stretch", "letterbox"), help="how images are fitted to a .cfg's input")
+    parser.add_argument("--mirror", type=Path, metavar="DIR", help="look for a recipe's data there first")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="for the rounds (default: build/prune/NAME)")
+    parser.add_argument("--seed", type=count, default=1, metavar="N")
+    parser.add_argument("--threads", type=count, metavar="N", help="cores to train on (default: all)")
+    parser.add_argument("--strict", action="store_true", help="refuse pictures with anything wrong in them")
+    parser.add_argument("--fresh", action="store_true", help="start over instead of going on with a killed pruning")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command."""
+    from convert.cli.train import limit_threads
+
+    target = _target(arguments)
+    source = Path(arguments.source)
+    is_file = source.suffix.lower() in _FILES
+    allowed = (".keras", ".tflite") if is_file else (".npz", ".keras", ".tflite")
+    if arguments.output.suffix not in allowed:
+        raise InputError(f"output {arguments.output}", f"expected -o OUT ending in {' or '.join(allowed)}")
+    check_writable(arguments.output)
+    if arguments.max_drop is not None and not arguments.test:
+        raise InputError("--max-drop without --test", "a budget is measured on images", "add --test DIR")
+    if arguments.device and arguments.latency is None:
+        raise InputError("--device without --latency", "a board measures milliseconds", "add --latency MS")
+    limit_threads(arguments.threads)
+
+    from convert.quiet import import_keras
+
+    import_keras()
+    from convert.prune import command
+
+    plan = _plan(arguments, target)
+    if is_file:
+        check_file(source, "a .cfg, .keras or .h5")
+        done = command.prune_file(source, plan, arguments, teller(source.stem))
+    else:
+        done = command.prune_recipe(arguments.source, plan, arguments, teller(arguments.source))
+    _report(done.outcome)
+    print(f"{done.name}: wrote {arguments.output}")
+    if done.result:
+        print_summary(done.result.card, done.result.bytes)
+    return 0
+
+
+def _target(arguments: argparse.Namespace) -> Target | None:
+    goals = {goal: getattr(arguments, goal) for goal in ("ratio", "macs", "size", "latency")}
+    given = {goal: value for goal, value in goals.items() if value is not None}
+    if arguments.sparsity:
+        wanted = {"ratio"} if arguments.sparsity == "unstructured" else set()
+        if set(given) != wanted:
+            raise InputError(
+                f"--sparsity {arguments.sparsity} with {', '.join('--' + goal for goal in given) or 'no --ratio'}",
+                "expected --ratio for unstructured, and nothing for 2:4, which is a half",
+            )
+    elif len(given) != 1:
+        raise InputError(
+            "no target" if not given else " and ".join(f"--{goal}" for goal in given),
+            "expected exactly one of --ratio, --macs, --size and --latency",
+        )
+    if not given:
+        return None
+    ((goal, value),) = given.items()
+    if goal == "ratio":
+        if not 0 < value < 1:
+            raise InputError(f"--ratio {value:g}", "expected a share above 0 and below 1, such as 0.3")
+    elif value <= 0:
+        raise InputError(f"--{goal} {value:g}", "expected a number above 0")
+    return Target(goal, value)  # type: ignore[arg-type]
+
+
+def _plan(arguments: argparse.Namespace, target: Target | None) -> PrunePlan:
+    recipe = Path(arguments.source).suffix.lower() not in _FILES
+    default: Rank = "taylor" if arguments.data or recipe else "l1"
+    chosen: Rank = arguments.rank or default
+    if chosen in NEED_PICTURES and not arguments.data and not recipe:
+        raise InputError(f"--rank {chosen} without --data", "it looks at pictures", "add --data DIR, or --rank l1")
+    return PrunePlan(
+        target or Target("ratio", 0.5),
+        chosen,
+        arguments.scope,
+        arguments.multiple,
+        arguments.rounds,
+        arguments.train_steps,
+        arguments.final_steps,
+        arguments.learning_rate,
+        seed=arguments.seed,
+    )
+
+
+def _report(outcome: Outcome | None) -> None:
+    if outcome is None:
+        return
+    for point in outcome.points:
+        print(f"  {'whole' if not point.round else f'round {point.round}'}: {point.text()}")
+    if outcome.stopped:
+        print(f"  {outcome.stopped}")
+    for name, reason in outcome.lineage.graph.kept_layers().items():
+        print(f"  {name} keeps all its channels: {reason}")
+
+
+def number(text: str) -> float:
+    """An argparse type: a finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if value != value or value in (float("inf"), float("-inf")):
+        raise argparse.ArgumentTypeError(f"{text} is not a number one can reach")
+    return value
+
+
+def quantity(text: str) -> float:
+    """An argparse type: a number with k, M or G behind it, if any."""
+    factor = _SUFFIXES.get(text[-1:].lower(), 1.0)
+    return factor * number(text[:-1] if factor > 1 else text)
+
+
+def steps(text: str) -> int:
+    """An argparse type: a whole number of at least 0."""
+    return 0 if text == "0" else count(text)

@@ -1,0 +1,165 @@
+"""Which channels leave, given how much each matters and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from convert.prune.graph import ChannelGraph, Keep
+from convert.prune.plan import Scope
+from runtime.errors import InputError
+
+Doubles = npt.NDArray[np.float64]
+Prices = Callable[[Keep], Doubles]
+
+
+def remove_share(graph: ChannelGraph, scores: Doubles, ratio: float, scope: Scope, multiple: int = 8) -> Keep:
+    """Removes a share of the channels that may go.
+
+    Args:
+        graph: The network's channels.
+        scores: ``(classes,)``, the larger the more a class matters.
+        ratio: Share of the channels, above 0 and below 1: of each bundle with ``layer``, of all together with
+            ``global``.
+        scope: See ``ratio``.
+        multiple: What is left of a bundle is a multiple of this, or everything.
+
+    Returns:
+        ``(classes,)``, what stays.
+
+    Raises:
+        InputError: The ratio would leave a layer without channels.
+    """
+    check_ratio(ratio)
+    keep = np.ones(graph.classes, np.bool_)
+    free = graph.free()
+    if scope == "global":
+        wanted = free.sum() * (1 - ratio)
+        floor = sum(_least(members, free, multiple) for members in _bundles(graph))
+        if wanted < floor:
+            raise InputError(
+                f"ratio {ratio:g} would empty layers of {graph.model.name}",
+                f"expected at most {1 - floor / free.sum():.2f}: every layer keeps {multiple} channels or all it has",
+                "give a smaller --ratio, or a smaller --multiple",
+            )
+        return remove_until(graph, scores, lambda k: bool((k & free).sum() <= wanted), None, scope, multiple)
+    for members in _bundles(graph):
+        own = members[free[members]]
+        if not len(own):
+            continue
+        left = len(own) * (1 - ratio)
+        if round(left) < 1:
+            raise InputError(
+                f"ratio {ratio:g} would empty {_maker(graph, members)}, which has {len(own)} channels",
+                f"expected at most {1 - 1 / len(own):.2f}",
+                "give a smaller --ratio, or --scope global",
+            )
+        count = min(len(own), _upwards(left + len(members) - len(own), multiple) - (len(members) - len(own)))
+        keep[own[np.argsort(scores[own], kind="stable")[: len(own) - count]]] = False
+    return keep
+
+
+def remove_until(
+    graph: ChannelGraph,
+    scores: Doubles,
+    enough: Callable[[Keep], bool],
+    prices: Prices | None,
+    scope: Scope = "global",
+    multiple: int = 8,
+) -> Keep:
+    """Removes channels until it is enough or nothing is left to go.
+
+    Args:
+        graph: The network's channels.
+        scores: ``(classes,)``, the larger the more a class matters.
+        enough: Called with what stays, after each removal.
+        prices: From what stays to what each class costs now; without, all cost the same.
+        scope: ``global`` takes next what matters least for its price; ``layer`` takes from the bundle that has the
+            largest share of its channels left.
+        multiple: What is left of a bundle is a multiple of this, or everything.
+    """
+    keep, free = np.ones(graph.classes, np.bool_), graph.free()
+    queues = [_Queue.of(members, free, scores) for members in _bundles(graph)]
+    while not enough(keep):
+        now = prices(keep) if prices else np.ones(graph.classes)
+        best, chosen = np.inf, None
+        for queue in queues:
+            if not len(chunk := queue.next(multiple)):
+                continue
+            if scope == "global":
+                value = scores[chunk].sum() / max(now[chunk].sum(), 1e-30)
+            else:
+                value = len(chunk) / queue.size - queue.left / queue.size
+            if value < best:
+                best, chosen = value, queue
+        if chosen is None:
+            break
+        keep[chosen.take(multiple)] = False
+    return keep
+
+
+@dataclass
+class _Queue:
+    """A bundle's channels, those that leave first in front.
+
+    Attributes:
+        waiting: Classes that may go.
+        left: How many classes it has left.
+        size: How many it had.
+    """
+
+    waiting: npt.NDArray[np.int64]
+    left: int
+    size: int
+
+    @classmethod
+    def of(cls, members: npt.NDArray[np.int64], free: Keep, scores: Doubles) -> _Queue:
+        own = members[free[members]]
+        return cls(own[np.argsort(scores[own], kind="stable")], len(members), len(members))
+
+    def next(self, multiple: int) -> npt.NDArray[np.int64]:
+        """What leaves next: down to the next multiple; nothing where none would be left."""
+        count = self.left % multiple or multiple
+        stays = self.left - count
+        return self.waiting[: count if count <= len(self.waiting) and stays >= min(multiple, self.size) else 0]
+
+    def take(self, multiple: int) -> npt.NDArray[np.int64]:
+        chunk = self.next(multiple)
+        self.waiting, self.left = self.waiting[len(chunk) :], self.left - len(chunk)
+        return chunk
+
+
+def check_ratio(ratio: float) -> None:
+    """Refuses what is no share.
+
+    Raises:
+        InputError: Not above 0 and below 1.
+    """
+    if not 0 < ratio < 1:
+        raise InputError(f"ratio {ratio:g}", "expected a share of the channels above 0 and below 1, such as 0.3")
+
+
+def _bundles(graph: ChannelGraph) -> list[npt.NDArray[np.int64]]:
+    order = np.argsort(graph.bundle, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(graph.bundle[order])) + 1)
+
+
+def _least(members: npt.NDArray[np.int64], free: Keep, multiple: int) -> int:
+    """How many of a bundle's free classes always stay."""
+    queue = _Queue.of(members, free, np.zeros(len(free)))
+    while len(queue.take(multiple)):
+        pass
+    return len(queue.waiting)
+
+
+def _upwards(count: float, multiple: int) -> int:
+    return int(np.ceil(count / multiple - 1e-9)) * multiple
+
+
+def _maker(graph: ChannelGraph, members: npt.NDArray[np.int64]) -> str:
+    known = set(members.tolist())
+    names = [layer.name for layer, made in graph.makers() if known & set(made.tolist())]
+    return names[0] if names else "a layer"

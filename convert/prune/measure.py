@@ -1,0 +1,89 @@
+"""How fast and how large a network of some shape is as an int8 file; its weights do not matter for that."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from convert.prices import Timing
+from convert.quantize.heads import split_heads
+from convert.quantize.tflite import to_tflite
+from convert.source import SourceModel
+
+Floats = npt.NDArray[np.float32]
+
+# Enough for ranges nobody will use.
+_SAMPLES = 2
+
+
+class Stopwatch(Protocol):
+    """Times model files somewhere."""
+
+    name: str
+
+    def time(self, files: Sequence[bytes]) -> list[Timing]:
+        """Milliseconds of each, and how much slower than the first it is."""
+        ...
+
+
+class Scales:
+    """Weighs networks against the whole one.
+
+    Args:
+        source: The whole network.
+        samples: A few inputs.
+        stopwatch: Where time is taken.
+    """
+
+    def __init__(self, source: SourceModel, samples: Floats, stopwatch: Stopwatch) -> None:
+        self._source, self._samples, self._stopwatch = source, samples[:_SAMPLES], stopwatch
+        self._whole = self.file(source.model)
+        self.where = stopwatch.name
+
+    def file(self, model: keras.Model) -> bytes:
+        """A network as a plain int8 file."""
+        split = split_heads(dataclasses.replace(self._source, model=model))
+        return to_tflite(split, self._source.input.name, "int8", self._samples)
+
+    def size(self, model: keras.Model) -> int:
+        """Bytes of the file, without the card."""
+        return len(self.file(model))
+
+    @property
+    def whole_size(self) -> int:
+        """Bytes of the whole network's file."""
+        return len(self._whole)
+
+    def time(self, model: keras.Model) -> tuple[float, float]:
+        """Milliseconds of an inference, and of the whole network's in the same rounds."""
+        whole, pruned = self._stopwatch.time([self._whole, self.file(model)])
+        return pruned.ms, whole.ms
+
+
+def bisect(shape: Callable[[float], float], wanted: float, high: float, tries: int = 8) -> tuple[float, float]:
+    """Where a measured quantity that grows with its argument comes closest to a value.
+
+    Args:
+        shape: Measures; called with arguments between 0 and ``high``.
+        wanted: The value.
+        high: The largest argument.
+        tries: How often it is measured.
+
+    Returns:
+        The argument whose value came closest, and that value.
+    """
+    low, best = 0.0, (high, np.inf)
+    for _ in range(tries):
+        middle = (low + high) / 2
+        value = shape(middle)
+        if abs(value - wanted) < abs(best[1] - wanted):
+            best = (middle, value)
+        if abs(value / wanted - 1) < 0.02:
+            break
+        low, high = (middle, high) if value < wanted else (low, middle)
+    return best

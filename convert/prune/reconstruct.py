@@ -1,0 +1,111 @@
+"""Weights for the inputs that are left.
+
+A layer that lost inputs can often make up for it: what is gone was partly said by its neighbours. Layer by layer, in
+network order, this finds the weights and the bias that bring a convolution of the pruned network closest to what the
+whole network computes there: least squares on pictures, no labels, no gradients (He et al., arXiv:1707.06168, and
+ThiNet, arXiv:1707.06342, for the idea; the fit is the quantiser's).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from convert.quantize.graph import inputs_of, is_convolution, outputs_of
+from convert.quantize.refit import fit_convolution, sample_count, spread_weights
+from convert.quantize.relevance import resized
+
+Floats = npt.NDArray[np.float32]
+Flow = dict[str, list[Any]]
+
+_BATCH = 8
+
+
+def reconstruct(
+    pruned: keras.Model,
+    whole: keras.Model,
+    kept: Mapping[str, npt.NDArray[np.int64]],
+    samples: Floats,
+    relevance: Floats | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    seed: int = 0,
+) -> None:
+    """Fits the convolutions of a pruned network to what the whole network computes, in place.
+
+    Args:
+        pruned: Without batch normalisation, each layer applied once.
+        whole: The network it was made from, with layers of the same names.
+        kept: By layer name, which channels of the whole network's result the pruned one still has.
+        samples: ``(n, height, width, 3)`` inputs.
+        relevance: ``(n, rows, columns)`` in 0..1, where in each picture the outputs matter.
+        progress: Called with (done, total) layers.
+        seed: Of the places looked at.
+    """
+    count = sample_count(whole, len(samples))
+    weights = None if relevance is None else spread_weights(relevance[:count])
+    random = np.random.default_rng(seed)
+    batches = [tf.constant(samples[i : min(i + _BATCH, count)]) for i in range(0, count, _BATCH)]
+    exact, small = _Flow(whole, batches), _Flow(pruned, batches)
+    ends, changed = outputs_of(pruned), set[str]()
+    for index, layer in enumerate(pruned.layers):
+        wanted = exact.run(whole.get_layer(layer.name))
+        channels = kept[layer.name]
+        fewer = len(channels) < int(wanted[0].shape[-1])
+        if is_convolution(layer):
+            (source,) = inputs_of(layer)
+            if source in changed:
+                here = None
+                if weights is not None and layer.name in ends:
+                    here = resized(weights, tuple(wanted[0].shape[1:3]))
+                target = [tf.gather(each, channels, axis=-1) for each in wanted] if fewer else wanted
+                fit_convolution(layer, small.inputs(source), target, here, True, random)
+        # Whatever reads a tensor that is not the whole network's any more is fitted.
+        if fewer or changed & set(inputs_of(layer)) or layer.name in changed:
+            changed.add(layer.name)
+        small.run(layer)
+        exact.forget(whole.get_layer(layer.name))
+        small.forget(layer)
+        if progress:
+            progress(index + 1, len(pruned.layers))
+
+
+class _Flow:
+    """What the layers of one network give for all pictures, as long as somebody still reads it."""
+
+    def __init__(self, model: keras.Model, batches: list[Any]) -> None:
+        self._batches, self._results = batches, dict[str, list[Any]]()
+        self._uses: dict[str, int] = {}
+        for layer in model.layers:
+            if not isinstance(layer, keras.layers.InputLayer):
+                for name in inputs_of(layer):
+                    self._uses[name] = self._uses.get(name, 0) + 1
+
+    def inputs(self, name: str) -> list[Any]:
+        """Result of an earlier layer."""
+        return self._results[name]
+
+    def run(self, layer: Any) -> list[Any]:
+        """Runs a layer on what came before it."""
+        if isinstance(layer, keras.layers.InputLayer):
+            self._results[layer.name] = self._batches
+        else:
+            sources = [self._results[name] for name in inputs_of(layer)]
+            several = isinstance(layer.input, (list, tuple))
+            self._results[layer.name] = [
+                layer(list(each) if several else each[0], training=False) for each in zip(*sources, strict=True)
+            ]
+        return self._results[layer.name]
+
+    def forget(self, layer: Any) -> None:
+        """Frees what nobody reads any more."""
+        if isinstance(layer, keras.layers.InputLayer):
+            return
+        for name in inputs_of(layer):
+            self._uses[name] -= 1
+            if not self._uses[name]:
+                del self._results[name]

@@ -1,0 +1,327 @@
+"""Prune, train, repeat: down to a target in small steps, each of which can be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from convert.progress import Progress
+from convert.prune.choose import check_ratio, remove_share, remove_until
+from convert.prune.graph import Keep, channel_graph
+from convert.prune.lineage import Lineage
+from convert.prune.measure import Scales, bisect
+from convert.prune.plan import LATENCY_TOLERANCE, NEED_PICTURES, PrunePlan
+from convert.prune.rank import rank
+from convert.prune.state import Point, State, Store
+from runtime.errors import BudgetError, InputError
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Say = Callable[[str], None]
+
+# How often the last round's shape is corrected to meet a latency.
+_CORRECTIONS = 4
+# Pictures a ranking looks at.
+_RANK_PICTURES = 64
+
+
+class Tuner(Protocol):
+    """Makes a pruned network good again."""
+
+    def tune(self, model: keras.Model, channels: Mapping[str, npt.NDArray[np.int64]], steps: int) -> keras.Model:
+        """Fits and trains.
+
+        Args:
+            model: The pruned network.
+            channels: By layer name, which channels of the whole network it has left.
+            steps: Training steps.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pruning.
+
+    Attributes:
+        whole: The network before.
+        plan: What is asked for.
+        tuner: Trains between the rounds.
+        measure: Accuracy in percent by name of a network; nothing where there is nothing to measure on.
+        samples: ``(n, ..)`` inputs for the rankings that need pictures; ``None`` without.
+        relevance: Where each output matters in each sample, for ``taylor``.
+        scales: Weigh and time files; ``None`` for networks that have none.
+        store: Keeps every round.
+        say: Takes progress messages.
+        max_drop: Points of AP50 that may be lost; the round that loses more is taken back.
+    """
+
+    whole: keras.Model
+    plan: PrunePlan
+    tuner: Tuner
+    measure: Callable[[keras.Model], dict[str, float]]
+    samples: Floats | None
+    relevance: tuple[Floats, ...] | None
+    scales: Scales | None
+    store: Store
+    say: Say
+    max_drop: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it.
+
+    Attributes:
+        model: The pruned network.
+        keep: Which classes of the whole network's channels it has left.
+        lineage: The whole network's channels.
+        points: The whole network, then every round, those taken back included.
+        stopped: Why the target was not reached; empty when it was.
+    """
+
+    model: keras.Model
+    keep: Keep
+    lineage: Lineage
+    points: tuple[Point, ...]
+    stopped: str = ""
+
+
+def prune(job: Job) -> Outcome:
+    """Prunes a network, or goes on where a killed pruning stopped.
+
+    Raises:
+        BudgetError: The target cannot be met, or the first round already loses too much; the message has the closest
+            point.
+        InputError: A ratio that would empty a layer, a target the network meets already, a ranking without pictures.
+        RunError: Training or conversion failed.
+    """
+    run = _Run(job)
+    run.begin()
+    for number in range(len(run.state.points), job.plan.rounds + 1):
+        run.round(number)
+        if run.over_budget():
+            return run.taken_back()
+    return run.outcome()
+
+
+class _Run:
+    """A pruning under way."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.plan = job, job.plan
+        self.lineage = Lineage(job.whole)
+        self.full = self.lineage.work.macs(self.lineage.everything)
+        self.state = job.store.load() or State(job.whole, self.lineage.everything, ())
+        if not len(self.state.keep):
+            self.state = State(job.whole, self.lineage.everything, self.state.points)
+        if self.plan.rank in NEED_PICTURES and job.samples is None:
+            raise InputError(
+                f"ranking by {self.plan.rank} without pictures",
+                "expected some to look at",
+                "add --data DIR, or --rank l1",
+            )
+
+    def begin(self) -> None:
+        """Checks the target and measures the whole network."""
+        if self.plan.target.goal == "ratio":
+            check_ratio(self.plan.target.value)
+            self._share(self.lineage.everything, self.plan.rounds, np.ones(self.lineage.graph.classes))
+        self.level = self._level()
+        if not self.state.points:
+            self.job.say("measuring the whole network")
+            whole = self.job.whole
+            point = self._point(0, whole, self.lineage.everything, self._time(whole))
+            self._keep(State(self.job.whole, self.lineage.everything, (point,)))
+
+    def round(self, number: int) -> None:
+        """Removes, fits, trains and measures once."""
+        state, plan = self.state, self.plan
+        model, keep = self._removed(number)
+        left = self.lineage.work.macs(keep) / self.full
+        self.job.say(f"round {number} of {plan.rounds}: {left:.0%} of the work left; fitting and training")
+        steps = plan.final_steps if number == plan.rounds else plan.train_steps
+        model = self.job.tuner.tune(model, self.lineage.channels(keep), steps)
+        point = self._point(number, model, keep, self._time(model))
+        self.job.say(f"round {number}: {point.text()}")
+        self._keep(State(model, keep, (*state.points, point)))
+
+    def over_budget(self) -> bool:
+        """Whether the last round lost more than it may."""
+        first, last = self.state.points[0], self.state.points[-1]
+        if self.job.max_drop is None or first.map50 is None or last.map50 is None:
+            return False
+        return first.map50 - last.map50 > self.job.max_drop
+
+    def taken_back(self) -> Outcome:
+        """The network before the last round.
+
+        Raises:
+            BudgetError: There was no round before it.
+        """
+        last = self.state.points[-1]
+        text = f"round {last.round} lost {(self.state.points[0].map50 or 0) - (last.map50 or 0):.1f} points of AP50"
+        if last.round == 1:
+            raise BudgetError(
+                f"{text} at {last.macs / self.full:.0%} of the work",
+                f"a budget of {self.job.max_drop:g}",
+                "give more --rounds or --train-steps, or a larger --max-drop",
+            )
+        before = self.job.store.load(last.round - 1)
+        assert before is not None
+        return Outcome(
+            before.model,
+            before.keep,
+            self.lineage,
+            self.state.points,
+            f"{text}, more than {self.job.max_drop:g}: taken back",
+        )
+
+    def outcome(self) -> Outcome:
+        """The network after the last round."""
+        return Outcome(self.state.model, self.state.keep, self.lineage, self.state.points)
+
+    def _removed(self, number: int) -> tuple[keras.Model, Keep]:
+        """What is left after the removals of a round, not yet trained."""
+        state = self.state
+        scores = self._scores(state.model, state.keep)
+        if self.plan.target.goal == "ratio":
+            keep = self._share(state.keep, number, scores)
+            return self.lineage.shrink(state.model, state.keep, keep), keep
+        level = self.full * (self.level / self.full) ** (number / self.plan.rounds)
+        keep = self._until(scores, level)
+        model = self.lineage.shrink(state.model, state.keep, keep)
+        if self.plan.target.goal == "latency" and number == self.plan.rounds:
+            return self._corrected(scores, level, model, keep)
+        return model, keep
+
+    def _corrected(self, scores: Doubles, level: float, model: keras.Model, keep: Keep) -> tuple[keras.Model, Keep]:
+        """The last round's network, with as many channels as its own time allows."""
+        best = (np.inf, model, keep, 0.0)
+        for _ in range(_CORRECTIONS):
+            ms, _whole = self._time(model)
+            off = ms / self.plan.target.value - 1
+            if abs(off) < best[0]:
+                best = (abs(off), model, keep, ms)
+            if abs(off) <= LATENCY_TOLERANCE / 2:
+                break
+            level = min(level / (1 + off), self.lineage.work.macs(self.state.keep))
+            keep = self._until(scores, level)
+            model = self.lineage.shrink(self.state.model, self.state.keep, keep)
+        if best[0] > LATENCY_TOLERANCE:
+            raise self._missed(best[3])
+        return best[1], best[2]
+
+    def _missed(self, ms: float) -> BudgetError:
+        wanted, where = self.plan.target.value, self.job.scales.where if self.job.scales else ""
+        return BudgetError(
+            f"the closest to {wanted:g} ms that was found is {ms:.3g} ms ({where})",
+            f"expected a target met within {LATENCY_TOLERANCE:.0%}",
+            f"ask for --latency {ms:.3g}",
+        )
+
+    def _level(self) -> float:
+        """Multiply-accumulates that the target stands for.
+
+        Raises:
+            BudgetError: No shape of the network meets it.
+            InputError: The network meets it already.
+        """
+        target = self.plan.target
+        if target.goal == "ratio":
+            return self.full
+        if target.goal == "macs":
+            return self._checked(target.value, self.full, "{:.4g} MACs")
+        if self.state.points:
+            return self.state.points[0].level
+        scales = self.job.scales
+        if scales is None:
+            raise InputError(
+                f"--{target.goal} for a network without known input and heads",
+                "expected a detector this version can convert",
+                "use --macs or --ratio",
+            )
+        scores = self._scores(self.job.whole, self.lineage.everything)
+        self.job.say(f"looking for a shape of {target}")
+
+        def shaped(share: float) -> keras.Model:
+            keep = self._until(scores, share * self.full)
+            return self.lineage.shrink(self.job.whole, self.lineage.everything, keep)
+
+        if target.goal == "size":
+            self._checked(target.value, scales.whole_size, "{:.0f} bytes")
+            share, size = bisect(lambda share: scales.size(shaped(share)), target.value, 1.0)
+            if size > 1.02 * target.value:
+                raise BudgetError(
+                    f"the smallest file is {size:.0f} bytes", f"asked for {target.value:.0f}", "ask for more"
+                )
+            return share * self.full
+        _, whole_ms = scales.time(self.job.whole)
+        self._checked(target.value, whole_ms, "{:.3g} ms")
+        share, ms = bisect(lambda share: scales.time(shaped(share))[0], target.value, 1.0)
+        if abs(ms / target.value - 1) > LATENCY_TOLERANCE:
+            raise self._missed(ms)
+        return share * self.full
+
+    def _checked(self, wanted: float, have: float, unit: str) -> float:
+        if not 0 < wanted < have:
+            seen = f"a target of {unit.format(wanted)}"
+            raise InputError(seen, f"expected less than the {unit.format(have)} the network has, and more than nothing")
+        return wanted
+
+    def _scores(self, model: keras.Model, keep: Keep) -> Doubles:
+        """What each class of the whole network matters, judged in the network as it is."""
+        graph, samples = channel_graph(model), self.job.samples
+        if samples is not None:
+            samples = samples[:_RANK_PICTURES]
+        where = self.job.relevance and [each[:_RANK_PICTURES] for each in self.job.relevance]
+        seed = self.plan.seed * 1000 + len(self.state.points)
+        found = rank(graph, self.plan.rank, samples, where, seed, Progress("ranking channels"))
+        return np.asarray(self.lineage.spread(keep, graph, found))
+
+    def _until(self, scores: Doubles, level: float) -> Keep:
+        work, plan = self.lineage.work, self.plan
+        keep = remove_until(
+            self.lineage.graph, scores, lambda k: work.macs(k) <= level, work.prices, plan.scope, plan.multiple
+        )
+        if work.macs(keep) > level * 1.001:
+            raise BudgetError(
+                f"{work.macs(keep):.4g} MACs is the least {self.job.whole.name} can have",
+                f"asked for {level:.4g}; every layer keeps {plan.multiple} channels",
+                "ask for more, or give a smaller --multiple",
+            )
+        return keep
+
+    def _share(self, before: Keep, number: int, scores: Doubles) -> Keep:
+        """What is left after a round towards a ratio."""
+        plan = self.plan
+        ratio = 1 - (1 - plan.target.value) ** (number / plan.rounds)
+        return before & remove_share(self.lineage.graph, scores, ratio, plan.scope, plan.multiple)
+
+    def _time(self, model: keras.Model) -> tuple[float, float]:
+        return self.job.scales.time(model) if self.job.scales else (0.0, 0.0)
+
+    def _point(self, number: int, model: keras.Model, keep: Keep, ms: tuple[float, float]) -> Point:
+        measured = self.job.measure(model)
+        scales = self.job.scales
+        return Point(
+            number,
+            self.lineage.work.macs(keep),
+            self.lineage.removed(keep),
+            self.level,
+            scales.size(model) if scales else None,
+            ms[0] if scales else None,
+            ms[1] if scales else None,
+            measured.get("map50"),
+            measured.get("map50_95"),
+            measured.get("agreement"),
+        )
+
+    def _keep(self, state: State) -> None:
+        self.state = state
+        self.job.store.save(state)

@@ -1,0 +1,121 @@
+"""Making a pruned network good again: by pictures alone, by labels, or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from convert.progress import Progress
+from convert.prune.reconstruct import reconstruct
+from convert.recipe import Recipe, TrainedRecipe
+from convert.source import SourceModel
+from convert.train.distil import Lesson, Pictures, distil
+from convert.train.feed import Pool
+from convert.train.progress import Teller
+from convert.train.recipe import Stage
+from convert.train.small import SmallTrainee
+from convert.train.trainer import Training, train
+
+Floats = npt.NDArray[np.float32]
+Channels = Mapping[str, npt.NDArray[np.int64]]
+
+
+class LeaveAlone:
+    """For networks nothing is known about: what is left stays as it is."""
+
+    def tune(self, model: keras.Model, channels: Channels, steps: int) -> keras.Model:
+        """The network itself."""
+        return model
+
+
+@dataclass
+class ByPictures:
+    """Fits weights to what the whole network computes, then learns its answers; no labels.
+
+    Attributes:
+        source: The whole network, its normalisation folded.
+        samples: ``(n, height, width, 3)`` inputs for the fit.
+        relevance: Where the outputs matter in each.
+        pictures: For the training.
+        learning_rate: Of the training.
+        seed: Of everything random.
+    """
+
+    source: SourceModel
+    samples: Floats
+    relevance: Floats | None
+    pictures: Pictures
+    learning_rate: float
+    seed: int
+
+    def tune(self, model: keras.Model, channels: Channels, steps: int) -> keras.Model:
+        """Fits and trains, in place."""
+        progress = Progress("fitting weights")
+        reconstruct(model, self.source.model, channels, self.samples, self.relevance, progress, self.seed)
+        if steps:
+            student = dataclasses.replace(self.source, model=model)
+            lesson = Lesson(steps, self.learning_rate, seed=self.seed)
+            distil(student, self.source.model, self.pictures, lesson, Progress("training"))
+        return model
+
+
+@dataclass
+class ByLabels:
+    """Trains by a recipe's ``[train]`` section, with the whole network as teacher beside the labels.
+
+    Attributes:
+        recipe: The recipe.
+        pools: Annotated pictures, in the order of ``recipe.train.data``.
+        whole: The whole network.
+        learning_rate: The highest.
+        distil: Weight of the teacher.
+        seed: Of everything random.
+        folder: For the checkpoint of the training under way.
+    """
+
+    recipe: Recipe
+    pools: tuple[Pool, ...]
+    whole: keras.Model
+    learning_rate: float
+    distil: float
+    seed: int
+    folder: Path
+    _checkpoint: str = field(default="checkpoint.npz", init=False)
+
+    def tune(self, model: keras.Model, channels: Channels, steps: int) -> keras.Model:
+        """A trained copy."""
+        if not steps:
+            return model
+        recipe = self._with_steps(steps)
+        trainee = SmallTrainee(model, self.whole if self.distil else None, self.distil)
+        checkpoint = self.folder / self._checkpoint
+        training = Training(recipe, self.pools, checkpoint, lambda source: {}, Teller(steps), trainee)
+        source, _ = train(training)
+        checkpoint.unlink(missing_ok=True)
+        return source.model
+
+    def _with_steps(self, steps: int) -> Recipe:
+        plan, trained = self.recipe.train, self.recipe.source
+        assert plan is not None
+        assert isinstance(trained, TrainedRecipe)
+        last = plan.stages[-1]
+        stage = Stage(trained.network.size, steps, last.shares, last.mosaic)
+        warmup = min(plan.warmup, max(1, steps // 10))
+        plan = dataclasses.replace(
+            plan,
+            stages=(stage,),
+            start=None,
+            learning_rate=self.learning_rate,
+            warmup=warmup,
+            seed=self.seed,
+            report_every=steps,
+            # A short training has less to forget.
+            average=min(plan.average, 1 - 1 / (1 + steps / 5)),
+        )
+        return dataclasses.replace(self.recipe, train=plan, qat=None)

@@ -1,0 +1,179 @@
+"""Learning from a network alone: no labels, any pictures.
+
+The student answers for the same augmented pictures as the teacher. Where the teacher sees nothing, only its "nothing"
+counts; where it sees something, class and box count as much as it is sure. A student that starts near its teacher needs
+little: its normalisation is folded, so that a few hundred pictures cannot upset any statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from convert.source import SourceModel
+from convert.train.augment import Augmentation, Example
+from convert.train.feed import Feed, Mixture, compressed, decompressed
+from convert.train.loss import cross_entropy
+from convert.train.memory import keep_memory
+from convert.train.targets import Matching
+from runtime.errors import RunError
+
+_CLIP_NORM = 10.0
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How a student learns.
+
+    Attributes:
+        steps: How many.
+        learning_rate: The highest; reached after a tenth of the steps, then a cosine to zero.
+        batch: Pictures per step.
+        average: Momentum of the moving average of the weights, which is what is kept.
+        seed: Of everything random.
+        augmentation: How pictures change.
+    """
+
+    steps: int
+    learning_rate: float = 3e-4
+    batch: int = 8
+    average: float = 0.98
+    seed: int = 1
+    augmentation: Augmentation = field(
+        default_factory=lambda: Augmentation(zoom=(0.8, 1.4), aspect=1.2, shift=0.1, flip=True, mosaic=0.2, colour=0.2)
+    )
+
+
+class Pictures:
+    """Pictures without labels, in memory.
+
+    Args:
+        paths: Image files.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._items = [compressed(path) for path in paths]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: int) -> Example:
+        nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, np.bool_)
+        return Example(decompressed(self._items[index]), *nothing)
+
+
+def distil(
+    student: SourceModel,
+    teacher: keras.Model,
+    pictures: Pictures,
+    lesson: Lesson,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Trains a student to answer as its teacher does, in place.
+
+    Args:
+        student: A detector whose model is trained.
+        teacher: A network with the same outputs.
+        pictures: What both look at.
+        lesson: How.
+        progress: Called with (done, total) steps.
+
+    Raises:
+        RunError: The loss is no longer a number.
+    """
+    keep_memory()
+    keras.utils.set_random_seed(lesson.seed)
+    whole = flat_heads(student, student.model)
+    answers = flat_heads(student, teacher)
+    warmup = max(1, lesson.steps // 10)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, lesson.steps - warmup), warmup_target=lesson.learning_rate, warmup_steps=warmup
+    )
+    whole.compile(
+        optimizer=keras.optimizers.Adam(rate, global_clipnorm=_CLIP_NORM),
+        loss=AnswerLoss(objectness=student.decoder.name == "yolo", softmax=student.decoder.activation == "softmax"),
+        jit_compile=keras.backend.backend() == "jax",
+    )
+    averages = [weight.copy() for weight in whole.get_weights()]
+    for step, batch in _feed(student, pictures, lesson).batches(0, lesson.steps):
+        wanted = answers.predict_on_batch(batch.images)
+        loss = float(np.asarray(whole.train_on_batch(batch.images, wanted)))
+        if not np.isfinite(loss):
+            raise RunError(f"the loss is {loss} at step {step}", "expected a number", "lower the learning rate")
+        momentum = min(lesson.average, (1 + step) / (10 + step))
+        for average, weight in zip(averages, whole.get_weights(), strict=True):
+            average += (1 - momentum) * (weight - average)
+        if progress:
+            progress(step + 1, lesson.steps)
+    whole.set_weights(averages)
+
+
+def _feed(student: SourceModel, pictures: Pictures, lesson: Lesson) -> Feed:
+    nowhere = np.zeros((1, 4), np.float32)
+    mixture = Mixture((pictures,), (1.0,))
+    return Feed(mixture, lesson.augmentation, student.input, nowhere, Matching(), lesson.batch, lesson.seed)
+
+
+def flat_heads(source: SourceModel, model: keras.Model) -> keras.Model:
+    """A detector whose raw heads are one tensor ``(b, n, values of an anchor)``.
+
+    Args:
+        source: Says how its heads are laid out.
+        model: A network with these heads.
+    """
+    parts: list[Any] = []
+    heads = source.decoder.heads
+    per_head = len(model.outputs) // len(heads)
+    for index, head in enumerate(heads):
+        tensors = model.outputs[per_head * index : per_head * (index + 1)]
+        rows = [keras.layers.Reshape((-1, t.shape[-1] // len(head.anchors)))(t) for t in tensors]
+        parts.append(rows[0] if len(rows) == 1 else keras.layers.Concatenate(axis=-1)(rows))
+    return keras.Model(model.inputs, parts[0] if len(parts) == 1 else keras.layers.Concatenate(axis=1)(parts))
+
+
+class AnswerLoss(keras.losses.Loss):  # type: ignore[misc]
+    """How far a student's raw answers are from its teacher's.
+
+    Args:
+        objectness: Whether a logit for "something" stands between box and classes.
+        softmax: Whether classes are a softmax, background first.
+
+    Called with two tensors ``(b, n, 4 [+ 1] + classes)``.
+    """
+
+    def __init__(self, objectness: bool, softmax: bool = False) -> None:
+        super().__init__(name="answers")
+        self._objectness, self._softmax = objectness, softmax
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss, a scalar: per object the teacher sees."""
+        first = 5 if self._objectness else 4
+        taught, asked = y_true[..., first:], y_pred[..., first:]
+        if self._softmax:
+            wanted = ops.softmax(taught)
+            seen = 1.0 - wanted[..., 0]
+            surprise = ops.sum(wanted * (ops.log_softmax(taught) - ops.log_softmax(asked)), axis=-1)
+            classes = ops.sum(surprise)
+        else:
+            wanted = ops.sigmoid(taught)
+            # What is left of the cross entropy when the student answers alike is not the student's.
+            gap = ops.sum(cross_entropy(asked, wanted) - cross_entropy(taught, wanted), axis=-1)
+            seen = ops.sigmoid(y_true[..., 4]) if self._objectness else ops.max(wanted, axis=-1)
+            classes = ops.sum(gap * seen if self._objectness else gap)
+        boxes = ops.sum(seen * ops.sum(_huber(y_pred[..., :4] - y_true[..., :4]), axis=-1))
+        something = 0.0
+        if self._objectness:
+            taught, asked = y_true[..., 4], y_pred[..., 4]
+            something = ops.sum(cross_entropy(asked, seen) - cross_entropy(taught, seen))
+        return (something + classes + boxes) / ops.maximum(ops.sum(seen), 1.0)
+
+
+def _huber(difference: Any) -> Any:
+    size = ops.abs(difference)
+    return ops.where(size < 1.0, 0.5 * size * size, size - 0.5)

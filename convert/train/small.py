@@ -1,0 +1,71 @@
+"""A pruned network in the trainer's hands."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import keras
+
+from convert.recipe import Recipe
+from convert.source import SourceModel
+from convert.train.fused_norm import fuse_norms
+from convert.train.targets import Floats
+from convert.train.teacher import Distilled, Teacher, resized_model
+from convert.trained import random_network
+
+
+@dataclass(frozen=True)
+class SmallTrainee:
+    """A network of a recipe that has lost channels.
+
+    Attributes:
+        model: The pruned network, at the recipe's own input size.
+        whole: The network it was made from, as teacher; ``None`` to learn from labels alone.
+        distil: Weight of the teacher.
+    """
+
+    model: keras.Model
+    whole: keras.Model | None
+    distil: float
+
+    @cached_property
+    def key(self) -> bytes:
+        """Shapes and weights it starts from."""
+        digest = hashlib.sha256(repr(self.distil).encode())
+        for weight in self.model.get_weights():
+            digest.update(repr(weight.shape).encode() + weight.tobytes())
+        return digest.digest()
+
+    def build(self, recipe: Recipe, size: int | None = None) -> SourceModel:
+        """A copy for another input size."""
+        source = random_network(recipe, size)
+        return dataclasses.replace(source, model=resized_model(self.model, source.input.width))
+
+    def start(self, model: keras.Model) -> None:
+        """It is built with its start weights."""
+
+    def quick(self, model: keras.Model) -> keras.Model:
+        """With fused batch normalisation."""
+        return fuse_norms(model)
+
+    def averaged(self, model: keras.Model) -> list[bool]:
+        """All of them."""
+        return [True] * len(model.weights)
+
+    def before(self, model: keras.Model, step: int) -> None:
+        """Nothing to do."""
+
+    def targets(self, images: Floats, targets: Floats) -> Floats:
+        """The labels, and beside them the teacher's answers."""
+        return self._teacher.beside(images, targets) if self._teacher else targets
+
+    def loss(self, plain: keras.losses.Loss) -> keras.losses.Loss:
+        """The labels' loss, and the teacher's."""
+        return Distilled(plain, self.distil) if self._teacher else plain
+
+    @cached_property
+    def _teacher(self) -> Teacher | None:
+        return Teacher(self.whole) if self.whole is not None else None
