@@ -10,38 +10,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import tempfile
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
 
 from convert.candidate import Workbench
 from convert.quantize.noise import Unit, units
 from convert.quantize.ptq import Quantized
-from runtime.engine import Engine
+from convert.stopwatch import time_files
 from runtime.errors import RunError
 
-_WARM_UP, _RUNS = 10, 120
 # So many units are timed, and more where they can all be float.
 _BATCH = 24
 # Percent that the timing cannot tell from nothing.
 _RESOLUTION = 0.25
-
-
-@dataclass(frozen=True)
-class Timing:
-    """One file beside another.
-
-    Attributes:
-        ms: Median milliseconds per inference, one thread.
-        slowdown: Percent that a round takes longer than the same round of the first file, median over the rounds.
-    """
-
-    ms: float
-    slowdown: float
 
 
 def affordable(
@@ -61,9 +41,10 @@ def affordable(
     def slowdown(count: int) -> float:
         together = [point for unit, _ in prices[:count] for point in unit.points]
         try:
-            return time_files([first, _float_file(quantized, together, workbench)])[1].slowdown
+            file = _float_file(quantized, together, workbench)
         except RunError:
             return math.inf
+        return time_files([first, file])[1].slowdown
 
     ladder = units(quantized)
     while True:
@@ -123,30 +104,3 @@ def longest_within(sets: int, slowdown: Callable[[int], float], allowed: float) 
         else:
             too_long = middle
     return fits
-
-
-def time_files(files: Sequence[bytes]) -> list[Timing]:
-    """Times models in turn, round by round, so that a noisy machine disturbs all alike; one thread.
-
-    Args:
-        files: Models; the first is what the others are compared with.
-    """
-    with tempfile.TemporaryDirectory(prefix="edgewren-") as folder:
-        engines = [_open(Path(folder) / f"{at}.tflite", data) for at, data in enumerate(files)]
-        seconds = np.empty((_RUNS, len(engines)))
-        for run in range(-_WARM_UP, _RUNS):
-            for at, engine in enumerate(engines):
-                start = time.perf_counter()
-                engine.invoke()
-                if run >= 0:
-                    seconds[run, at] = time.perf_counter() - start
-    slower = np.median(seconds / seconds[:, :1], axis=0) - 1
-    return [
-        Timing(1e3 * ms, 100 * share)
-        for ms, share in zip(np.median(seconds, axis=0).tolist(), slower.tolist(), strict=True)
-    ]
-
-
-def _open(path: Path, data: bytes) -> Engine:
-    path.write_bytes(data)
-    return Engine(path)

@@ -16,10 +16,11 @@ import numpy.typing as npt
 from convert.accuracy_text import drop, figure
 from convert.budget import holds
 from convert.candidate import Candidate, Workbench
-from convert.prices import affordable, time_files
+from convert.prices import affordable
 from convert.progress import Progress
 from convert.quantize.ptq import Quantized, leave_float
 from convert.recipe import Budget
+from convert.stopwatch import time_files
 from runtime.board import cpu_name
 
 # The tries, as shares of the tensors that the allowed time pays for.
@@ -39,7 +40,7 @@ class Step:
         left: Tensors that stay float.
         quantized: The network with these in float.
         candidate: The file and its accuracy.
-        slowdown: Percent that an inference takes longer than in pure int8; see ``convert.prices.Timing``.
+        slowdown: Percent that an inference takes longer than in pure int8; see ``convert.stopwatch.Timing``.
         ms: Milliseconds per inference, likewise.
     """
 

@@ -1,4 +1,4 @@
-"""Timing of a model file on this machine.
+"""Timing of a model file on this machine, whole frames and all. ``runtime.rounds`` times bare networks.
 
 A frame needs the network (``invoke``) and everything around it. Both are timed in turn, a bare ``invoke`` and then a
 whole detection, so that a noisy machine disturbs both alike and their ratio stays honest.
@@ -14,15 +14,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from runtime import board
 from runtime.classifier import Classifier
 from runtime.detector import Detector
 from runtime.frame import Frame
 from runtime.opening import open_engine
+from runtime.rounds import WARM_UP, Conditions, statistics
 
-_WARM_UP = 10
 _SIZE = (432, 768)
 
 
@@ -53,8 +51,7 @@ def noise_frame() -> Frame:
 
 
 def _rows(models: Sequence[Path], threads: int, runs: int, frame: Frame) -> list[dict[str, Any]]:
-    board.reset_peak_rss()
-    before = board.throttled()
+    conditions = Conditions()
     # OpenCV must not use more cores than the interpreter may, or the comparison between thread counts is wrong.
     cv2.setNumThreads(threads)
     with contextlib.ExitStack() as stack:
@@ -63,18 +60,13 @@ def _rows(models: Sequence[Path], threads: int, runs: int, frame: Frame) -> list
             stack.callback(model.close)
         timings = [_Timings(model, runs) for model in opened]
         for timing in timings:
-            for _ in range(_WARM_UP):
+            for _ in range(WARM_UP):
                 timing.work(frame)
         for run in range(runs):
             for timing in timings:
                 timing.take(run, frame)
         providers = [getattr(model.executor, "provider", "") for model in opened]
-    after = board.throttled()
-    common = {
-        "peak_rss_mb": round(board.peak_rss_mb(), 1),
-        "throttled": None if before is None else bool(before or after),
-        "machine": board.cpu_name(),
-    }
+    common = conditions.figures()
     return [
         {"model": str(path), "threads": threads, "runs": runs, **timing.figures(), "provider": provider, **common}
         for path, timing, provider in zip(models, timings, providers, strict=True)
@@ -108,18 +100,10 @@ class _Timings:
     def figures(self) -> dict[str, Any]:
         """Statistics of all rounds."""
         return {
-            "inference_ms": _statistics(self._invoke * 1e3),
-            "end_to_end_ms": _statistics(self._total * 1e3),
-            "preprocess_ms": _statistics(self._stages[:, 0]),
-            "postprocess_ms": _statistics(self._stages[:, 2]),
+            "inference_ms": statistics(self._invoke * 1e3),
+            "end_to_end_ms": statistics(self._total * 1e3),
+            "preprocess_ms": statistics(self._stages[:, 0]),
+            "postprocess_ms": statistics(self._stages[:, 2]),
             "end_to_end_ratio": round(float(np.median(self._total) / np.median(self._invoke)), 3),
             "detections": self._found,
         }
-
-
-def _statistics(ms: npt.NDArray[np.float64]) -> dict[str, float]:
-    return {
-        "min": round(float(ms.min()), 4),
-        "median": round(float(np.median(ms)), 4),
-        "p95": round(float(np.percentile(ms, 95)), 4),
-    }

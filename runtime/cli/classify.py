@@ -6,11 +6,15 @@ import argparse
 import contextlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from runtime.classifier import Classification
 from runtime.commandline import Notes, count
 from runtime.frame import Frame
 from runtime.grammar import INPUTS
+
+if TYPE_CHECKING:
+    # Brings OpenCV, and all commands are imported together: those that need none must work where there is none.
+    from runtime.classifier import Classification
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]

@@ -22,6 +22,7 @@ from convert.prices import longest_within
 from convert.quantize.noise import Unit
 from convert.recipe import Budget
 from convert.repair import best_step
+from convert.stopwatch import Timing
 from runtime.board import cpu_name
 from runtime.card import Accuracy
 from runtime.detections import Detections
@@ -99,10 +100,8 @@ class Network:
 def test_what_the_converter_refuses_stays_int8(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors a to f, three to a batch; each that is float costs as many percent as its place in the alphabet."""
 
-    def time_files(files: list[bytes]) -> list[prices.Timing]:
-        return [
-            prices.Timing(1.0, float(sum(" abcdef".index(name) for name in one.decode().split(",")))) for one in files
-        ]
+    def time_files(files: list[bytes]) -> list[Timing]:
+        return [Timing(1.0, float(sum(" abcdef".index(name) for name in one.decode().split(",")))) for one in files]
 
     monkeypatch.setattr(prices, "_BATCH", 3)
     monkeypatch.setattr(prices, "time_files", time_files)
@@ -110,6 +109,20 @@ def test_what_the_converter_refuses_stays_int8(monkeypatch: pytest.MonkeyPatch) 
     for allowed, expected in ((0.5, ""), (3.9, "a"), (4.1, "ac"), (8.0, "acd"), (100.0, "acdef")):
         paid = prices.affordable(Network(), b" ", allowed, Workbench(), lambda done, total: None)  # type: ignore[arg-type]
         assert "".join(unit.points[0] for unit in paid) == expected
+
+
+def test_a_measurement_that_failed_is_no_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A throttled machine says nothing about tensors; what the converter refuses does."""
+
+    def time_files(files: list[bytes]) -> list[Timing]:
+        if len(files) == 2:
+            raise RunError("throttled while it measured")
+        return [Timing(1.0, 1.0)] * len(files)
+
+    monkeypatch.setattr(prices, "time_files", time_files)
+    monkeypatch.setattr(prices, "units", lambda _: [Unit((name,), 0.1, 1.0) for name in "acd"])
+    with pytest.raises(RunError, match="throttled"):
+        prices.affordable(Network(), b" ", 5.0, Workbench(), lambda done, total: None)  # type: ignore[arg-type]
 
 
 STEPS = [("int8", 0, 0.0, 90.0), ("a", 2, 3.0, 94.0), ("b", 8, 9.0, 96.0), ("c", 20, 20.0, 98.0)]
