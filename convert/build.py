@@ -17,6 +17,7 @@ from convert.quiet import import_keras
 from convert.recipe import Budget, DarknetRecipe, Recipe, TrainedRecipe, weights_file
 from convert.result import Result
 from convert.source import SourceModel
+from convert.stopwatch import LocalStopwatch
 from convert.train.recipe import FolderRecipe, ScenesRecipe
 from runtime.card import ModelCard, SourceFile
 from runtime.errors import EdgewrenError, InputError
@@ -84,9 +85,29 @@ def build(
     from convert.conversion import convert
 
     source = load()
+    if recipe.prune and source.pruning is None:
+        source = _pruned(recipe, source, pictures, dataset, out.parent, mirror, say)
     if report is None and dataset is not None:
         report = out.parent / "reports" / recipe.name
     return convert(source, pictures, target, dataset, say, key, budget=limits, report=report)
+
+
+def _pruned(
+    recipe: Recipe,
+    source: SourceModel,
+    pictures: Path,
+    dataset: Dataset | None,
+    work: Path,
+    mirror: Path | None,
+    say: Say,
+) -> SourceModel:
+    """What the ``[prune]`` section makes of a network; rounds that are there already are not done again."""
+    from convert.prune.run import Workplace
+    from convert.prune.sources import prune_by_recipe
+
+    assert recipe.prune is not None
+    place = Workplace(work / "prune" / recipe.name, False, dataset, None, LocalStopwatch(), say)
+    return prune_by_recipe(recipe, source, recipe.prune.plan(), pictures, place, work, mirror).source
 
 
 def _limits(recipe: Budget | None, override: Budget) -> Budget | None:
@@ -125,6 +146,7 @@ def _untrained(recipe: Recipe) -> Recipe:
         calibration=ScenesRecipe("cards", 16, 0),
         evaluation=None,
         budget=None,
+        prune=None,
     )
 
 

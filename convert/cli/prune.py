@@ -38,7 +38,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     target.add_argument("--macs", type=quantity, metavar="N", help="multiply-accumulates left, such as 60M")
     target.add_argument("--size", type=quantity, metavar="BYTES", help="of the int8 file, such as 400k")
     target.add_argument("--latency", type=number, metavar="MS", help="milliseconds of an int8 inference, one thread")
-    parser.add_argument("--device", metavar="USER@HOST", help="measure --latency on that board over ssh")
+    parser.add_argument("--device", metavar="USER@HOST", help="take times on that board over ssh, not here")
+    parser.add_argument("--ssh-config", type=Path, metavar="F", help="with --device: ssh's configuration (ssh -F)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="pictures to rank, fit and train on; no labels needed")
     parser.add_argument("--test", type=Path, metavar="DIR", help="pictures to measure every round on")
     parser.add_argument(
@@ -80,8 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_writable(arguments.output)
     if arguments.max_drop is not None and not arguments.test:
         raise InputError("--max-drop without --test", "a budget is measured on images", "add --test DIR")
-    if arguments.device and arguments.latency is None:
-        raise InputError("--device without --latency", "a board measures milliseconds", "add --latency MS")
+    if arguments.ssh_config and not arguments.device:
+        raise InputError("--ssh-config without --device", "expected a board to reach with it", "add --device USER@HOST")
     limit_threads(arguments.threads)
 
     from convert.quiet import import_keras

@@ -20,22 +20,20 @@ from convert.cards import tool_versions
 from convert.conversion import convert
 from convert.data import Dataset, is_plain, open_data, open_plain
 from convert.importers import keras_file, load_source
-from convert.prices import LocalStopwatch
 from convert.prune.graph import unpacked
-from convert.prune.measure import Stopwatch
 from convert.prune.plan import PrunePlan
-from convert.prune.run import Pruned, Workplace, find_relevance, prune_by_pictures, prune_detector, prune_model
+from convert.prune.run import Pruned, Workplace, prune_by_pictures, prune_detector, prune_model
 from convert.prune.schedule import Outcome
+from convert.prune.sources import prune_by_recipe
 from convert.prune.sparsity import sparsify
-from convert.prune.tune import ByLabels, LeaveAlone
+from convert.prune.tune import LeaveAlone
 from convert.quantize.calibration import load_calibration
 from convert.quantize.ptq import DEFAULT
 from convert.recipe import Recipe, TrainedRecipe, load_recipe, weights_file
 from convert.result import Result
 from convert.source import SourceModel
-from convert.train.feed import Pool
+from convert.stopwatch import DeviceStopwatch, LocalStopwatch, Stopwatch
 from convert.train.record import write_record
-from convert.train.session import Session, open_recipe_data
 from convert.train.weights import save_weights
 from convert.trained import load_whole
 from runtime.errors import InputError
@@ -102,31 +100,11 @@ def prune_recipe(name: str, plan: PrunePlan, arguments: argparse.Namespace, say:
     if arguments.sparsity:
         return _sparse(source, folder, plan, arguments, say)
     place = workplace(recipe.name, arguments, say)
-    samples = load_calibration(folder, source.input).samples
-    pruned = prune_trained(recipe, source, plan, samples, arguments, place)
+    pruned = prune_by_recipe(recipe, source, plan, folder, place, work, arguments.mirror, arguments.strict)
     if arguments.output.suffix == ".npz":
         _write_weights(arguments.output, recipe, pruned, plan)
         return Done(recipe.name, pruned.outcome, None)
     return write(pruned, folder, arguments, place)
-
-
-def prune_trained(
-    recipe: Recipe,
-    source: SourceModel,
-    plan: PrunePlan,
-    samples: Floats,
-    arguments: argparse.Namespace,
-    place: Workplace,
-) -> Pruned:
-    """Prunes by the labels of a recipe's ``[train]`` section."""
-    if recipe.train is None:
-        raise InputError(f"{recipe.name} has no [train] section", "expected pictures to train on between the rounds")
-    assert isinstance(recipe.source, TrainedRecipe)
-    labels = recipe.source.labels
-    session = Session(place.folder, Path("build"), arguments.mirror, arguments.strict, "", None, place.say)
-    pools = tuple(Pool(open_recipe_data(data, recipe, session), labels) for data in recipe.train.data)
-    tuner = ByLabels(recipe, pools, source.model, plan.learning_rate, plan.distil, plan.seed, place.folder)
-    return prune_detector(source, plan, tuner, samples, find_relevance(source, samples), place)
 
 
 def _write_weights(path: Path, recipe: Recipe, pruned: Pruned, plan: PrunePlan) -> None:
@@ -173,12 +151,18 @@ def workplace(name: str, arguments: argparse.Namespace, say: Say) -> Workplace:
     if arguments.max_drop is not None and test is not None and not test.annotated:
         raise InputError(f"{arguments.test} has no annotations", "expected some: --max-drop is in points of AP50")
     folder = arguments.work or Path("build/prune") / name
-    return Workplace(folder, arguments.fresh, test, arguments.max_drop, stopwatch(arguments.device), say)
+    return Workplace(
+        folder, arguments.fresh, test, arguments.max_drop, stopwatch(arguments.device, arguments.ssh_config), say
+    )
 
 
-def stopwatch(device: str | None) -> Stopwatch:
-    """This machine's, or a board's."""
-    return LocalStopwatch()
+def stopwatch(board: str | None, ssh_config: Path | None) -> Stopwatch:
+    """This machine's, or a board's.
+
+    Raises:
+        InputError: The board cannot be reached, or cannot run models.
+    """
+    return DeviceStopwatch(board, ssh_config=ssh_config) if board else LocalStopwatch()
 
 
 def _open_test(path: Path, strict: bool) -> Dataset:

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from convert.prices import Timing
 from convert.quantize.heads import split_heads
 from convert.quantize.tflite import to_tflite
 from convert.source import SourceModel
+from convert.stopwatch import Stopwatch
 
 Floats = npt.NDArray[np.float32]
 
 # Enough for ranges nobody will use.
 _SAMPLES = 2
-
-
-class Stopwatch(Protocol):
-    """Times model files somewhere."""
-
-    name: str
-
-    def time(self, files: Sequence[bytes]) -> list[Timing]:
-        """Milliseconds of each, and how much slower than the first it is."""
-        ...
 
 
 class Scales:

@@ -19,7 +19,7 @@ from convert.evaluate.detection import Prediction, average_precision, predict
 from convert.evaluate.keras_executor import KerasExecutor
 from convert.progress import Progress
 from convert.prune.graph import unpacked
-from convert.prune.measure import Scales, Stopwatch
+from convert.prune.measure import Scales
 from convert.prune.plan import PrunePlan
 from convert.prune.plot import plot_points
 from convert.prune.schedule import Job, Outcome, Tuner, prune
@@ -30,6 +30,7 @@ from convert.quantize.heads import split_heads
 from convert.quantize.relevance import relevance, resized
 from convert.quiet import quiet
 from convert.source import SourceModel
+from convert.stopwatch import Stopwatch
 from convert.train.distil import Pictures
 from runtime.card import Pruning
 from runtime.detector import Detector

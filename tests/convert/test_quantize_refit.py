@@ -225,7 +225,7 @@ def test_how_many_pictures(limit: int, available: int, expected: int, monkeypatc
     """The largest tensor here has 16 x 16 x 8 float32."""
     monkeypatch.setattr(module, "_MAX_BYTES", limit)
     model = make(lambda x: conv(layers.MaxPooling2D()(conv(x, 8)), 16))
-    assert module._sample_count(model, available) == expected
+    assert module.sample_count(model, available) == expected
 
 
 @pytest.fixture(autouse=True)
