@@ -5,36 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
-Ids = npt.NDArray[np.int64]
+from convert.unionfind import Ids, UnionFind
 
-
-class UnionFind:
-    """Sets of numbers that can be joined (Tarjan, JACM 22(2), 1975)."""
-
-    def __init__(self) -> None:
-        self._parent: list[int] = []
-
-    def __len__(self) -> int:
-        return len(self._parent)
-
-    def grow(self, count: int) -> Ids:
-        """So many new numbers, each a set of its own."""
-        start = len(self._parent)
-        self._parent.extend(range(start, start + count))
-        return np.arange(start, start + count)
-
-    def root(self, node: int) -> int:
-        """The number that stands for a set."""
-        while self._parent[node] != node:
-            self._parent[node] = self._parent[self._parent[node]]
-            node = self._parent[node]
-        return node
-
-    def join(self, first: int, second: int) -> None:
-        """Makes two sets one."""
-        self._parent[self.root(first)] = self.root(second)
+__all__ = ["Forest", "Ids"]
 
 
 class Forest:

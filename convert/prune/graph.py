@@ -15,9 +15,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from convert.prune.flow import channels
 from convert.prune.forest import Forest, Ids
-from convert.prune.rules import MAKERS, visit
-from runtime.errors import InputError
+from convert.prune.network import nodes, unpacked
+from convert.prune.rules import MAKERS, tied, visit
+
+__all__ = ["ChannelGraph", "Ids", "Keep", "channel_graph", "nodes", "unpacked"]
 
 Keep = npt.NDArray[np.bool_]
 
@@ -30,9 +33,11 @@ class ChannelGraph:
     somewhere, such as a chain of residual blocks.
 
     Attributes:
-        model: The network, nested models unpacked. Its layers are the given model's own.
-        reads: Class of every channel a layer takes in, by layer name.
-        makes: Class of every channel of a layer's result, by layer name.
+        model: The network, models inside it unpacked. Its layers are the given model's own where there were none
+            inside, and else copies.
+        reads: Class of every channel a layer takes in, by layer name; of the first tensor where it takes several, and
+            of the first place where a layer without weights is applied more than once.
+        makes: Class of every channel of a layer's results, side by side; of the first place, likewise.
         bundle: ``(classes,)`` bundle of each class.
         reasons: Why a class must stay, by class; the others may go.
     """
@@ -61,11 +66,17 @@ class ChannelGraph:
                 yield layer, self.makes[layer.name]
 
     def kept_layers(self) -> dict[str, str]:
-        """Layers of which no channel may go, with the reason."""
-        free = self.free()
-        return {
-            layer.name: self.reasons[int(made[~free[made]][0])] for layer, made in self.makers() if not free[made].any()
-        }
+        """Layers with channels of their own of which none may go, with the reason.
+
+        Those that only pass channels on, such as normalisation, are not named: it is their maker that counts.
+        """
+        free, found = self.free(), dict[str, str]()
+        for layer in self.model.layers:
+            made = self.makes[layer.name]
+            passed = not isinstance(layer, MAKERS) and np.isin(made, self.reads[layer.name]).all()
+            if layer.weights and not passed and not free[made].any():
+                found[layer.name] = self.reasons[int(made[0])]
+        return found
 
 
 def channel_graph(model: keras.Model) -> ChannelGraph:
@@ -75,23 +86,22 @@ def channel_graph(model: keras.Model) -> ChannelGraph:
         model: A functional or sequential Keras 3 model, channels last; it is not changed.
 
     Raises:
-        InputError: A sub-classed model, or one that was never built.
+        InputError: A sub-classed model, one that was never built, or a nested one that cannot be copied.
     """
     model = unpacked(model)
-    forest, tensors = Forest(), {}  # type: Forest, dict[int, Ids]
-    reads: dict[str, Ids] = {}
-    makes: dict[str, Ids] = {}
+    forest, tensors = Forest(), dict[int, Ids]()
+    reads, makes = dict[str, Ids](), dict[str, Ids]()
     for node in nodes(model):
-        operation, inputs = node.operation, [tensors[id(tensor)] for tensor in node.input_tensors]
-        seen = operation.name in makes
-        if seen and inputs:
-            # Weights used twice: both places read and make the same channels.
-            forest.join(reads[operation.name], inputs[0]) if len(reads[operation.name]) == len(inputs[0]) else None
-        made = makes[operation.name] if seen and isinstance(operation, MAKERS) else visit(forest, operation, inputs)
-        reads.setdefault(operation.name, inputs[0] if inputs else np.empty(0, np.int64))
-        makes.setdefault(operation.name, made)
-        for tensor in node.output_tensors:
-            tensors[id(tensor)] = made
+        name, inputs = node.operation.name, [tensors[id(tensor)] for tensor in node.input_tensors]
+        again = name in makes and tied(node.operation)
+        if again:
+            _join(forest, name, reads[name], inputs[0])
+        made = makes[name] if again and isinstance(node.operation, MAKERS) else visit(forest, node, inputs)
+        reads.setdefault(name, inputs[0] if inputs else np.empty(0, np.int64))
+        makes.setdefault(name, made)
+        ends = np.cumsum([channels(tensor) for tensor in node.output_tensors])
+        parts = np.split(made, ends[:-1])
+        tensors |= {id(tensor): part for tensor, part in zip(node.output_tensors, parts, strict=True)}
     for tensor in model.outputs:
         forest.freeze(tensors[id(tensor)], f"{tensor._keras_history.operation.name} is an output of the network")
     classes, bundle, reasons = forest.number()
@@ -104,51 +114,10 @@ def channel_graph(model: keras.Model) -> ChannelGraph:
     )
 
 
-def nodes(model: keras.Model) -> Iterator[Any]:
-    """The places where layers are applied, in the order of computation."""
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        yield from model._nodes_by_depth[depth]
-
-
-def unpacked(model: keras.Model) -> keras.Model:
-    """A functional model without models inside; layers are shared with the given one.
-
-    Raises:
-        InputError: Not a functional model.
-    """
-    if isinstance(model, keras.Sequential) and model.built:
-        model = model._functional
-    if not isinstance(model, keras.src.models.functional.Functional):
-        raise InputError(
-            f"{model.name} is a sub-classed model ({type(model).__name__})",
-            "expected a functional or sequential one: only those say how their layers are connected",
-            "write it as keras.Model(inputs, outputs)",
-        )
-    if not any(isinstance(layer, keras.Model) for layer in model.layers):
-        return model
-    outputs = _apply(model, list(model.inputs))
-    return keras.Model(model.inputs, outputs, name=model.name)
-
-
-def _apply(model: keras.Model, inputs: list[Any]) -> list[Any]:
-    """Applies the layers of a model one by one to other tensors."""
-    if isinstance(model, keras.Sequential) and model.built:
-        model = model._functional
-    if not isinstance(model, keras.src.models.functional.Functional):
-        raise InputError(
-            f"{model.name} is a sub-classed model ({type(model).__name__}) inside another",
-            "expected functional or sequential ones",
-            "write it as keras.Model(inputs, outputs)",
-        )
-    tensors = {id(old): new for old, new in zip(model.inputs, inputs, strict=True)}
-    for node in nodes(model):
-        if node.is_input:
-            continue
-        args, kwargs = node.arguments.fill_in(tensors)
-        if isinstance(node.operation, keras.Model):
-            given = [tensors[id(tensor)] for tensor in node.input_tensors]
-            results = _apply(node.operation, given)
-        else:
-            results = keras.tree.flatten(node.operation(*args, **kwargs))
-        tensors |= {id(old): new for old, new in zip(node.output_tensors, results, strict=True)}
-    return [tensors[id(tensor)] for tensor in model.outputs]
+def _join(forest: Forest, name: str, first: Ids, again: Ids) -> None:
+    """A layer that is applied twice takes the same channels in both places."""
+    if len(first) == len(again):
+        forest.join(first, again)
+    else:
+        for each in (first, again):
+            forest.freeze(each, f"{name} is applied to tensors of different widths")

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from convert.prune.graph import ChannelGraph, Keep
+from convert.prune.network import Config, configuration, copied, rebuilt
 from convert.prune.rules import CONVOLUTIONS, DEPTHWISE, SEPARABLE, TRANSPOSED
+from runtime.errors import InputError
 
 Arrays = list[npt.NDArray[Any]]
-Config = dict[str, Any]
 
 
 def remove(graph: ChannelGraph, keep: Keep) -> keras.Model:
@@ -27,22 +28,31 @@ def remove(graph: ChannelGraph, keep: Keep) -> keras.Model:
         keep: ``(classes,)``, which stay. Classes that must stay do.
 
     Returns:
-        A new model with layers of the same names.
+        A new model with layers of the same names; not compiled.
+
+    Raises:
+        InputError: A layer would be left without channels, or cannot be copied.
     """
     keep = keep | ~graph.free()
-    arrays: dict[str, Arrays] = {}
+    for layer, made in graph.makers():
+        if not keep[made].any():
+            raise InputError(
+                f"{layer.name} would lose all of its {len(made)} channels",
+                "expected one to stay at least",
+                "remove fewer channels",
+            )
+    built: list[tuple[Any, Arrays]] = []
 
-    def clone(layer: Any) -> Any:
-        config = layer.get_config()
-        # Operations of keras.ops come here too; they have no weights.
-        if layer.name in graph.makes and isinstance(layer, keras.layers.Layer):
-            config, arrays[layer.name] = cut(layer, keep[graph.reads[layer.name]], keep[graph.makes[layer.name]])
-        return type(layer).from_config(config)
+    def copy(operation: Any, _: str) -> Any:
+        reads, makes = keep[graph.reads[operation.name]], keep[graph.makes[operation.name]]
+        config, arrays = cut(operation, reads, makes)
+        built.append((copied(operation, config), arrays))
+        return built[-1][0]
 
-    smaller = keras.models.clone_model(graph.model, clone_function=clone)
-    for layer in smaller.layers:
-        if layer.weights:
-            layer.set_weights(arrays[layer.name])
+    smaller = rebuilt(graph.model, copy)
+    for layer, arrays in built:
+        if arrays:
+            layer.set_weights(arrays)
     return smaller
 
 
@@ -50,11 +60,16 @@ def cut(layer: Any, reads: Keep, makes: Keep) -> tuple[Config, Arrays]:
     """Configuration and weights of a layer for fewer channels.
 
     Args:
-        layer: A built layer.
+        layer: A built layer, or an operation of ``keras.ops``.
         reads: Which of the channels it takes in stay.
         makes: Which of those it gives stay.
     """
-    config, arrays = dict(layer.get_config()), layer.get_weights()
+    config = configuration(layer)
+    arrays = layer.get_weights() if isinstance(layer, keras.Layer) else []
+    if reads.all() and makes.all():
+        return config, arrays
+    if not isinstance(layer, keras.Layer):
+        return _operation(config, makes), arrays
     for kinds, knife in _KNIVES:
         if isinstance(layer, kinds):
             return knife(config, arrays, reads, makes)
@@ -97,13 +112,19 @@ def _dense(config: Config, arrays: Arrays, reads: Keep, makes: Keep) -> tuple[Co
 
 
 def _last_axis(config: Config, arrays: Arrays, reads: Keep, makes: Keep) -> tuple[Config, Arrays]:
-    return config, [each[..., makes] for each in arrays]
+    # One number for all channels stays as it is.
+    return config, [each[..., makes] if each.shape[-1] == len(makes) else each for each in arrays]
 
 
 def _reshape(config: Config, arrays: Arrays, reads: Keep, makes: Keep) -> tuple[Config, Arrays]:
-    if not makes.all():
-        config["target_shape"] = (*config["target_shape"][:-1], int(makes.sum()))
-    return config, arrays
+    return config | {"target_shape": (*config["target_shape"][:-1], int(makes.sum()))}, arrays
+
+
+def _operation(config: Config, makes: Keep) -> Config:
+    # Of all operations, reshaping alone names a number of channels.
+    if "newshape" in config:
+        config["newshape"] = (*config["newshape"][:-1], int(makes.sum()))
+    return config
 
 
 Knife = Callable[[Config, Arrays, Keep, Keep], tuple[Config, Arrays]]

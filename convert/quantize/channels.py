@@ -18,8 +18,7 @@ import numpy.typing as npt
 
 from convert.models.layers import ChannelGroup, EdgePadding, NearestUpsample
 from convert.quantize.graph import inputs_of, is_convolution, is_depthwise, outputs_of
-
-Ids = npt.NDArray[np.int64]
+from convert.unionfind import Ids, UnionFind
 
 
 @dataclass(frozen=True)
@@ -91,38 +90,29 @@ def commutes(layer: Any) -> bool:
 
 
 class _Forest:
-    """Union-find over channels."""
+    """Channels that are scaled together, and those that cannot be."""
 
     def __init__(self) -> None:
-        self._parent: list[int] = []
+        self._channels = UnionFind()
         self._frozen: set[int] = set()
 
     def grow(self, count: int) -> Ids:
-        start = len(self._parent)
-        self._parent.extend(range(start, start + count))
-        return np.arange(start, start + count)
+        return self._channels.grow(count)
 
     def freeze(self, ids: Ids) -> None:
         self._frozen.update(ids.tolist())
 
-    def root(self, node: int) -> int:
-        while self._parent[node] != node:
-            self._parent[node] = self._parent[self._parent[node]]
-            node = self._parent[node]
-        return node
-
     def join(self, ids: Ids, others: Ids) -> None:
         for a, b in zip(ids.tolist(), others.tolist(), strict=True):
-            self._parent[self.root(a)] = self.root(b)
+            self._channels.join(a, b)
 
     def classes(self, ids: Mapping[str, Ids]) -> ChannelClasses:
         """Numbers the classes without gaps."""
-        roots = {name: np.array([self.root(int(node)) for node in each], np.int64) for name, each in ids.items()}
-        numbers = {
-            root: number for number, root in enumerate(sorted({int(r) for each in roots.values() for r in each}))
-        }
+        root = self._channels.root
+        roots = {name: np.array([root(node) for node in each.tolist()], np.int64) for name, each in ids.items()}
+        numbers = {known: i for i, known in enumerate(sorted({int(r) for each in roots.values() for r in each}))}
         frozen = np.zeros(len(numbers), np.bool_)
-        frozen[[numbers[self.root(node)] for node in self._frozen]] = True
+        frozen[[numbers[root(node)] for node in self._frozen]] = True
         return ChannelClasses(
             {name: np.array([numbers[int(r)] for r in each], np.int64) for name, each in roots.items()}, frozen
         )
