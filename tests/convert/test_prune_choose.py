@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -113,7 +114,7 @@ def test_until(graph: ChannelGraph, seed: int, level: float, scope: Scope, multi
     assert seen[0].all()
     # Not one step more than it takes.
     assert all(costs.macs(each) > wanted for each in seen[:-1])
-    assert all((later <= earlier).all() for earlier, later in zip(seen, seen[1:], strict=False))
+    assert all((later <= earlier).all() for earlier, later in pairwise(seen))
 
 
 @scopes
