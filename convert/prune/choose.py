@@ -15,6 +15,9 @@ from runtime.errors import InputError
 Doubles = npt.NDArray[np.float64]
 Prices = Callable[[Keep], Doubles]
 
+# 40 * (1 - 0.8) is a little less than 8.
+_ROUNDING = 1e-6
+
 
 def remove_share(graph: ChannelGraph, scores: Doubles, ratio: float, scope: Scope, multiple: int = 8) -> Keep:
     """Removes a share of the channels that may go.
@@ -37,28 +40,30 @@ def remove_share(graph: ChannelGraph, scores: Doubles, ratio: float, scope: Scop
     keep = np.ones(graph.classes, np.bool_)
     free = graph.free()
     if scope == "global":
-        wanted = free.sum() * (1 - ratio)
-        floor = sum(_least(members, free, multiple) for members in _bundles(graph))
+        wanted = free.sum() * (1 - ratio) + _ROUNDING
+        least = remove_until(graph, scores, lambda _: False, None, scope, multiple)
+        floor = int((least & free).sum())
         if wanted < floor:
             raise InputError(
                 f"ratio {ratio:g} would empty layers of {graph.model.name}",
-                f"expected at most {1 - floor / free.sum():.2f}: every layer keeps {multiple} channels or all it has",
+                f"expected at most {_percent(1 - floor / free.sum())}: "
+                f"every layer keeps {multiple} channels or all it has",
                 "give a smaller --ratio, or a smaller --multiple",
             )
         return remove_until(graph, scores, lambda k: bool((k & free).sum() <= wanted), None, scope, multiple)
+    movable = _movable(graph, scores)
     for members in _bundles(graph):
-        own = members[free[members]]
-        if not len(own):
-            continue
-        left = len(own) * (1 - ratio)
-        if round(left) < 1:
+        own, going = members[free[members]], members[movable[members]]
+        left, frozen = len(own) * (1 - ratio), len(members) - len(own)
+        if round(left) < 1 < len(own) and not frozen:
             raise InputError(
                 f"ratio {ratio:g} would empty {_maker(graph, members)}, which has {len(own)} channels",
-                f"expected at most {1 - 1 / len(own):.2f}",
+                f"expected at most {_percent(1 - 1 / len(own))}",
                 "give a smaller --ratio, or --scope global",
             )
-        count = min(len(own), _upwards(left + len(members) - len(own), multiple) - (len(members) - len(own)))
-        keep[own[np.argsort(scores[own], kind="stable")[: len(own) - count]]] = False
+        count = len(own) - min(len(own), _upwards(left + frozen, multiple) - frozen)
+        count -= _upwards(max(0, count - len(going)), multiple)
+        keep[going[np.argsort(scores[going], kind="stable")[: max(0, count)]]] = False
     return keep
 
 
@@ -81,8 +86,8 @@ def remove_until(
             largest share of its channels left.
         multiple: What is left of a bundle is a multiple of this, or everything.
     """
-    keep, free = np.ones(graph.classes, np.bool_), graph.free()
-    queues = [_Queue.of(members, free, scores) for members in _bundles(graph)]
+    keep, movable = np.ones(graph.classes, np.bool_), _movable(graph, scores)
+    queues = [_Queue.of(members, movable, scores) for members in _bundles(graph)]
     while not enough(keep):
         now = prices(keep) if prices else np.ones(graph.classes)
         best, chosen = np.inf, None
@@ -116,8 +121,8 @@ class _Queue:
     size: int
 
     @classmethod
-    def of(cls, members: npt.NDArray[np.int64], free: Keep, scores: Doubles) -> _Queue:
-        own = members[free[members]]
+    def of(cls, members: npt.NDArray[np.int64], movable: Keep, scores: Doubles) -> _Queue:
+        own = members[movable[members]]
         return cls(own[np.argsort(scores[own], kind="stable")], len(members), len(members))
 
     def next(self, multiple: int) -> npt.NDArray[np.int64]:
@@ -147,16 +152,23 @@ def _bundles(graph: ChannelGraph) -> list[npt.NDArray[np.int64]]:
     return np.split(order, np.flatnonzero(np.diff(graph.bundle[order])) + 1)
 
 
-def _least(members: npt.NDArray[np.int64], free: Keep, multiple: int) -> int:
-    """How many of a bundle's free classes always stay."""
-    queue = _Queue.of(members, free, np.zeros(len(free)))
-    while len(queue.take(multiple)):
-        pass
-    return len(queue.waiting)
+def _movable(graph: ChannelGraph, scores: Doubles) -> Keep:
+    """Classes that may go, but for the one that matters most in each layer: a bundle may hold layers side by side."""
+    free = graph.free()
+    movable = free.copy()
+    for _, made in graph.makers():
+        if free[made].all():
+            movable[made[np.argmax(scores[made])]] = False
+    return movable
+
+
+def _percent(share: float) -> str:
+    """A share in two digits, never more than it is."""
+    return f"{np.floor(100 * share + _ROUNDING) / 100:g}"
 
 
 def _upwards(count: float, multiple: int) -> int:
-    return int(np.ceil(count / multiple - 1e-9)) * multiple
+    return int(np.ceil(count / multiple - _ROUNDING)) * multiple
 
 
 def _maker(graph: ChannelGraph, members: npt.NDArray[np.int64]) -> str:

@@ -54,19 +54,21 @@ class Scales:
         return pruned.ms, whole.ms
 
 
-def bisect(shape: Callable[[float], float], wanted: float, high: float, tries: int = 8) -> tuple[float, float]:
+def bisect(
+    shape: Callable[[float], float], wanted: float, low: float, high: float, tries: int = 8
+) -> tuple[float, float]:
     """Where a measured quantity that grows with its argument comes closest to a value.
 
     Args:
-        shape: Measures; called with arguments between 0 and ``high``.
+        shape: Measures; called with arguments between ``low`` and ``high``.
         wanted: The value.
-        high: The largest argument.
+        low, high: The smallest and the largest argument.
         tries: How often it is measured.
 
     Returns:
         The argument whose value came closest, and that value.
     """
-    low, best = 0.0, (high, np.inf)
+    best = (high, np.inf)
     for _ in range(tries):
         middle = (low + high) / 2
         value = shape(middle)

@@ -39,7 +39,13 @@ def load_narrow(whole: keras.Model, path: Path) -> tuple[keras.Model, Pruning | 
     def clone(layer: Any) -> Any:
         config = layer.get_config()
         if (count := _channels(layer, stored)) is not None:
-            config["units" if isinstance(layer, keras.layers.Dense) else "filters"] = count
+            width = "units" if isinstance(layer, keras.layers.Dense) else "filters"
+            if count > config[width]:
+                raise InputError(
+                    f"{path} has {count} channels for layer {layer.name}",
+                    f"expected a pruned {whole.name}, at most {config[width]}",
+                )
+            config[width] = count
         return type(layer).from_config(config)
 
     try:
@@ -49,6 +55,8 @@ def load_narrow(whole: keras.Model, path: Path) -> tuple[keras.Model, Pruning | 
         raise InputError(
             f"{path} does not fit together ({' '.join(str(error).split())[:140]})", f"expected a pruned {whole.name}"
         ) from None
+    if model.output_shape != whole.output_shape:
+        raise InputError(f"{path} has heads of {model.output_shape}", f"expected those of {whole.name}, pruned inside")
     load_weights(model, path)
     gone = pruning(whole, model)
     return model, gone if gone.ratio else None

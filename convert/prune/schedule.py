@@ -103,6 +103,9 @@ def prune(job: Job) -> Outcome:
     """
     run = _Run(job)
     run.begin()
+    # A pruning that was stopped stays stopped when it is asked for again.
+    if run.over_budget():
+        return run.taken_back()
     for number in range(len(run.state.points), job.plan.rounds + 1):
         run.round(number)
         if run.over_budget():
@@ -120,6 +123,8 @@ class _Run:
         self.state = job.store.load() or State(job.whole, self.lineage.everything, ())
         if not len(self.state.keep):
             self.state = State(job.whole, self.lineage.everything, self.state.points)
+        if len(self.state.keep) != self.lineage.graph.classes:
+            raise InputError("the rounds kept are of another network", "", "give --fresh to start over")
         if self.plan.rank in NEED_PICTURES and job.samples is None:
             raise InputError(
                 f"ranking by {self.plan.rank} without pictures",
@@ -210,7 +215,7 @@ class _Run:
                 best = (abs(off), model, keep, ms)
             if abs(off) <= LATENCY_TOLERANCE / 2:
                 break
-            level = min(level / (1 + off), self.lineage.work.macs(self.state.keep))
+            level = max(self._least(scores), min(level / (1 + off), self.lineage.work.macs(self.state.keep)))
             keep = self._until(scores, level)
             model = self.lineage.shrink(self.state.model, self.state.keep, keep)
         if best[0] > LATENCY_TOLERANCE:
@@ -236,7 +241,9 @@ class _Run:
         if target.goal == "ratio":
             return self.full
         if target.goal == "macs":
-            return self._checked(target.value, self.full, "{:.4g} MACs")
+            level = self._checked(target.value, self.full, "{:.4g} MACs")
+            self._until(np.ones(self.lineage.graph.classes), level)
+            return level
         if self.state.points:
             return self.state.points[0].level
         scales = self.job.scales
@@ -247,6 +254,7 @@ class _Run:
                 "use --macs or --ratio",
             )
         scores = self._scores(self.job.whole, self.lineage.everything)
+        least = self._least(scores) / self.full
         self.job.say(f"looking for a shape of {target}")
 
         def shaped(share: float) -> keras.Model:
@@ -255,7 +263,7 @@ class _Run:
 
         if target.goal == "size":
             self._checked(target.value, scales.whole_size, "{:.0f} bytes")
-            share, size = bisect(lambda share: scales.size(shaped(share)), target.value, 1.0)
+            share, size = bisect(lambda share: scales.size(shaped(share)), target.value, least, 1.0)
             if size > 1.02 * target.value:
                 raise BudgetError(
                     f"the smallest file is {size:.0f} bytes", f"asked for {target.value:.0f}", "ask for more"
@@ -263,7 +271,7 @@ class _Run:
             return share * self.full
         _, whole_ms = scales.time(self.job.whole)
         self._checked(target.value, whole_ms, "{:.3g} ms")
-        share, ms = bisect(lambda share: scales.time(shaped(share))[0], target.value, 1.0)
+        share, ms = bisect(lambda share: scales.time(shaped(share))[0], target.value, least, 1.0)
         if abs(ms / target.value - 1) > LATENCY_TOLERANCE:
             raise self._missed(ms)
         return share * self.full
@@ -296,6 +304,12 @@ class _Run:
                 "ask for more, or give a smaller --multiple",
             )
         return keep
+
+    def _least(self, scores: Doubles) -> float:
+        """Multiply-accumulates of the smallest network there is."""
+        plan = self.plan
+        keep = remove_until(self.lineage.graph, scores, lambda _: False, None, plan.scope, plan.multiple)
+        return self.lineage.work.macs(keep)
 
     def _share(self, before: Keep, number: int, scores: Doubles) -> Keep:
         """What is left after a round towards a ratio."""

@@ -113,19 +113,26 @@ class Store:
         facts = _read(path, lambda: json.loads(path.read_text(encoding="utf-8")))
         if not isinstance(facts, dict) or facts.get("key") != self._key:
             return None
-        points = decode(tuple[Point, ...], facts.get("points"), f"{path}: points")
+        points = _read(path, lambda: _points(facts.get("points")))
         last = points[-1].round if number is None and points else number or 0
         points = points[: last + 1]
         if not last:
             return State(self._whole, np.ones(0, np.bool_), points) if points else None
         weights, marks = (self._folder / f"round-{last:02}.{suffix}" for suffix in ("keras", "npz"))
         model = _read(weights, lambda: keras.saving.load_model(weights, compile=False))
-        return State(model, _read(marks, lambda: read_npz(marks))["keep"].astype(np.bool_), points)
+        return State(model, _read(marks, lambda: read_npz(marks)["keep"].astype(np.bool_)), points)
 
     def clear(self) -> None:
         """Forgets all rounds."""
         for path in [*self._folder.glob("round-*"), self._folder / "pruning.json"]:
             path.unlink(missing_ok=True)
+
+
+def _points(data: Any) -> tuple[Point, ...]:
+    points = decode(tuple[Point, ...], data, "points")
+    if [point.round for point in points] != list(range(len(points))):
+        raise ValueError("rounds are missing")
+    return points
 
 
 def _read(path: Path, read: Callable[[], Any]) -> Any:

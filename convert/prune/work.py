@@ -46,13 +46,10 @@ class Work:
         return float((self._factors * (self._first @ keep) * self._others(keep)).sum())
 
     def prices(self, keep: Keep) -> Doubles:
-        """``(classes,)`` multiply-accumulates that each class costs beside the others that are left."""
+        """``(classes,)`` multiply-accumulates that would be saved by each class that is left, if it alone left."""
         first, others = self._first @ keep.astype(np.float64), self._others(keep)
-        return np.asarray(self._first.T @ (self._factors * others) + self._second.T @ (self._factors * first))
-
-    def by_bundle(self, keep: Keep, bundle: Ids) -> Doubles:
-        """What each bundle's channels cost together."""
-        return np.asarray(np.bincount(bundle, weights=self.prices(keep) * keep), np.float64)
+        prices = self._first.T @ (self._factors * others) + self._second.T @ (self._factors * first)
+        return np.asarray(prices - self._met_twice)
 
     def _others(self, keep: Keep) -> Doubles:
         return np.asarray(np.where(self._alone, 1.0, self._second @ keep.astype(np.float64)))
@@ -68,6 +65,11 @@ class Work:
     @cached_property
     def _first(self) -> Doubles:
         return np.stack([np.bincount(term.first, minlength=self.classes) for term in self.terms]).astype(np.float64)
+
+    @cached_property
+    def _met_twice(self) -> Doubles:
+        """What a class that is on both sides of a product counts in both."""
+        return np.asarray(self._factors @ (self._first * self._second))
 
     @cached_property
     def _second(self) -> Doubles:
