@@ -52,7 +52,7 @@ def remove_share(graph: ChannelGraph, scores: Doubles, ratio: float, scope: Scop
             )
         return remove_until(graph, scores, lambda k: bool((k & free).sum() <= wanted), None, scope, multiple)
     movable = _movable(graph, scores)
-    for members in _bundles(graph):
+    for members in bundles(graph):
         own, going = members[free[members]], members[movable[members]]
         left, frozen = len(own) * (1 - ratio), len(members) - len(own)
         if round(left) < 1 < len(own) and not frozen:
@@ -87,7 +87,7 @@ def remove_until(
         multiple: What is left of a bundle is a multiple of this, or everything.
     """
     keep, movable = np.ones(graph.classes, np.bool_), _movable(graph, scores)
-    queues = [_Queue.of(members, movable, scores) for members in _bundles(graph)]
+    queues = [_Queue.of(members, movable, scores) for members in bundles(graph)]
     while not enough(keep):
         now = prices(keep) if prices else np.ones(graph.classes)
         best, chosen = np.inf, None
@@ -147,7 +147,8 @@ def check_ratio(ratio: float) -> None:
         raise InputError(f"ratio {ratio:g}", "expected a share of the channels above 0 and below 1, such as 0.3")
 
 
-def _bundles(graph: ChannelGraph) -> list[npt.NDArray[np.int64]]:
+def bundles(graph: ChannelGraph) -> list[npt.NDArray[np.int64]]:
+    """Classes of each bundle."""
     order = np.argsort(graph.bundle, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(graph.bundle[order])) + 1)
 

@@ -52,7 +52,7 @@ def rank(
         progress: Called with (done, total) pictures.
 
     Returns:
-        ``(classes,)`` numbers of at least 0.
+        ``(classes,)`` numbers of at least 0; those of ``taylor`` are squares of changes, so that they add up.
     """
     if method == "random":
         return np.random.default_rng(seed).random(graph.classes)
@@ -144,7 +144,7 @@ def _by_outputs(
     points = list(gates)
     variables = [gates[name].factor for name in points]
     tf.random.set_seed(seed)
-    spread = _spreads(gated, samples[:16])
+    spread = spreads(gated, samples[:16])
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def step(sample: Any, here: Any) -> Any:
@@ -168,10 +168,11 @@ def _by_outputs(
             squares += change**2
         if progress:
             progress(index + 1, len(samples))
-    return np.sqrt(squares / (_DIRECTIONS * len(samples)))
+    return squares / (_DIRECTIONS * len(samples))
 
 
-def _spreads(model: keras.Model, samples: Floats) -> list[float]:
+def spreads(model: keras.Model, samples: Floats) -> list[float]:
+    """Standard deviation of each output."""
     with quiet():
         outputs = [keras.tree.flatten(model.predict_on_batch(sample[None])) for sample in samples]
     return [max(float(np.std([np.asarray(o[i]) for o in outputs])), 1e-6) for i in range(len(outputs[0]))]

@@ -17,6 +17,7 @@ from convert.prune.lineage import Lineage
 from convert.prune.measure import Scales, bisect
 from convert.prune.plan import LATENCY_TOLERANCE, NEED_PICTURES, PrunePlan
 from convert.prune.rank import rank
+from convert.prune.sensitivity import weigh
 from convert.prune.state import Point, State, Store
 from runtime.errors import BudgetError, InputError
 
@@ -290,6 +291,8 @@ class _Run:
         where = self.job.relevance and [each[:_RANK_PICTURES] for each in self.job.relevance]
         seed = self.plan.seed * 1000 + len(self.state.points)
         found = rank(graph, self.plan.rank, samples, where, seed, Progress("ranking channels"))
+        if samples is not None and self.plan.scope == "global":
+            found = weigh(graph, found, samples, where, Progress("weighing layers"))
         return np.asarray(self.lineage.spread(keep, graph, found))
 
     def _until(self, scores: Doubles, level: float) -> Keep:

@@ -13,8 +13,10 @@ import keras
 import numpy as np
 import pytest
 
+from convert.models.ssd import SsdConfig, ssd
 from convert.train.weights import adopt_weights, load_weights, save_weights
 from runtime.errors import InputError
+from tests.convert.small_nets import randomise
 
 
 def build(seed: int, filters: int = 4, extra: bool = False) -> keras.Model:
@@ -203,3 +205,30 @@ def test_any_wrong_byte_is_an_input_error_or_harmless(suffix: str, tmp_path: Pat
             refused += 1
     # HDF5 checks its structure, not its numbers.
     assert refused > (5 if suffix == ".h5" else 20)
+
+
+def test_narrow_weights_go_on_computing_what_they_did_inside_a_wide_network(tmp_path: Path) -> None:
+    def build(width: float, neck: int) -> keras.Model:
+        return ssd(SsdConfig(3, 64, width, neck=neck))[0]
+
+    narrow, wide = randomise(build(0.35, 16)), randomise(build(0.75, 24), seed=1)
+    path = tmp_path / "narrow.npz"
+    save_weights(path, narrow)
+    assert adopt_weights(wide, path, widen=True) == [layer.name for layer in wide.layers if layer.weights]
+    picture = np.random.default_rng(0).uniform(-1, 1, (1, 64, 64, 3)).astype(np.float32)
+    for name in ("Conv1_relu", "block_2_add", "block_6_expand_relu", "block_16_project_BN", "neck_32_add_relu"):
+        before, after = (
+            np.asarray(keras.Model(model.input, model.get_layer(name).output)(picture)) for model in (narrow, wide)
+        )
+        assert before.shape[-1] < after.shape[-1]
+        np.testing.assert_allclose(after[..., : before.shape[-1]], before, atol=1e-4 * np.abs(before).max())
+        assert np.abs(after[..., before.shape[-1] :]).max() > 0
+
+
+def test_wide_weights_do_not_go_into_a_narrow_network(tmp_path: Path) -> None:
+    wide = ssd(SsdConfig(3, 64, 0.75, neck=24))[0]
+    path = tmp_path / "wide.npz"
+    save_weights(path, wide)
+    narrow = ssd(SsdConfig(3, 64, 0.35, neck=16))[0]
+    with pytest.raises(InputError, match="no layer of this network"):
+        adopt_weights(narrow, path, widen=True)
