@@ -62,7 +62,8 @@ def bisect(
     Args:
         shape: Measures; called with arguments between ``low`` and ``high``.
         wanted: The value.
-        low, high: The smallest and the largest argument.
+        low: The smallest argument.
+        high: The largest.
         tries: How often it is measured.
 
     Returns:
