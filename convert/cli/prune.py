@@ -83,6 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("--max-drop without --test", "a budget is measured on images", "add --test DIR")
     if arguments.ssh_config and not arguments.device:
         raise InputError("--ssh-config without --device", "expected a board to reach with it", "add --device USER@HOST")
+    if arguments.learning_rate <= 0:
+        raise InputError(f"--learning-rate {arguments.learning_rate:g}", "expected a number above 0")
     limit_threads(arguments.threads)
 
     from convert.quiet import import_keras

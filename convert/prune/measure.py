@@ -31,13 +31,16 @@ class Scales:
 
     def __init__(self, source: SourceModel, samples: Floats, stopwatch: Stopwatch) -> None:
         self._source, self._samples, self._stopwatch = source, samples[:_SAMPLES], stopwatch
+        self._last: tuple[keras.Model, bytes] | None = None
         self._whole = self.file(source.model)
         self.where = stopwatch.name
 
     def file(self, model: keras.Model) -> bytes:
-        """A network as a plain int8 file."""
-        split = split_heads(dataclasses.replace(self._source, model=model))
-        return to_tflite(split, self._source.input.name, "int8", self._samples)
+        """A network as a plain int8 file; made once for the network asked for last, since that takes seconds."""
+        if self._last is None or self._last[0] is not model:
+            split = split_heads(dataclasses.replace(self._source, model=model))
+            self._last = model, to_tflite(split, self._source.input.name, "int8", self._samples)
+        return self._last[1]
 
     def size(self, model: keras.Model) -> int:
         """Bytes of the file, without the card."""

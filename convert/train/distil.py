@@ -7,11 +7,13 @@ little: its normalisation is folded, so that a few hundred pictures cannot upset
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import keras
 import numpy as np
 from keras import ops
@@ -21,7 +23,8 @@ from convert.train.augment import Augmentation, Example
 from convert.train.feed import Feed, Mixture, compressed, decompressed
 from convert.train.loss import cross_entropy
 from convert.train.memory import keep_memory
-from convert.train.targets import Matching
+from convert.train.targets import Floats, Matching
+from runtime.card import InputSpec
 from runtime.errors import RunError
 
 _CLIP_NORM = 10.0
@@ -102,8 +105,9 @@ def distil(
     )
     averages = [weight.copy() for weight in whole.get_weights()]
     for step, batch in _feed(student, pictures, lesson).batches(0, lesson.steps):
-        wanted = answers.predict_on_batch(batch.images)
-        loss = float(np.asarray(whole.train_on_batch(batch.images, wanted)))
+        images = _fitted(batch.images, student.input)
+        wanted = answers.predict_on_batch(images)
+        loss = float(np.asarray(whole.train_on_batch(images, wanted)))
         if not np.isfinite(loss):
             raise RunError(f"the loss is {loss} at step {step}", "expected a number", "lower the learning rate")
         momentum = min(lesson.average, (1 + step) / (10 + step))
@@ -117,7 +121,17 @@ def distil(
 def _feed(student: SourceModel, pictures: Pictures, lesson: Lesson) -> Feed:
     nowhere = np.zeros((1, 4), np.float32)
     mixture = Mixture((pictures,), (1.0,))
-    return Feed(mixture, lesson.augmentation, student.input, nowhere, Matching(), lesson.batch, lesson.seed)
+    side = max(student.input.width, student.input.height)
+    square = dataclasses.replace(student.input, width=side, height=side)
+    return Feed(mixture, lesson.augmentation, square, nowhere, Matching(), lesson.batch, lesson.seed)
+
+
+def _fitted(images: Floats, spec: InputSpec) -> Floats:
+    """Square pictures as an input takes them that need not be square."""
+    if images.shape[1:3] == (spec.height, spec.width):
+        return images
+    size = (spec.width, spec.height)
+    return np.stack([cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images])
 
 
 def flat_heads(source: SourceModel, model: keras.Model) -> keras.Model:

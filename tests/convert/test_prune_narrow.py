@@ -82,7 +82,7 @@ def test_whole_network_is_not_pruned(whole: keras.Model, tmp_path: Path) -> None
 
 def test_recipe_with_pruned_weights(pruned: keras.Model, weights: Path) -> None:
     recipe = small_recipe()
-    with pytest.raises(InputError, match="small.npz has no weights for layer"):
+    with pytest.raises(InputError, match=r"small\.npz has no weights for layer"):
         load_trained(recipe, weights)
     from convert.prune.plan import PruneRecipe
 
@@ -143,7 +143,7 @@ def test_weights_that_do_not_fit_together(whole: keras.Model, pruned: keras.Mode
 def test_strange_shapes(shape: tuple[int, ...], whole: keras.Model, weights: Path) -> None:
     first = next(layer for layer in whole.layers if isinstance(layer, keras.layers.Conv2D))
     change(weights, **{f"{first.name}__kernel": np.zeros(shape, np.float32)})
-    with pytest.raises(InputError, match="small.npz"):
+    with pytest.raises(InputError, match=r"small\.npz"):
         load_narrow(whole, weights)
 
 
