@@ -42,16 +42,20 @@ class Options:
         equalise: Rescale channels, and write narrow leaky ReLUs as two ReLUs.
         ranges: How ranges are chosen.
         refit: Fit weights and biases to the rounded inputs; otherwise weights are rounded to the nearest step.
+        keep_zeros: Weights that are exactly zero stay so when weights are fitted, and the zeros of every four input
+            channels stay in these four (``convert.prune.sparsity``). The other steps leave zeros alone in any case.
     """
 
     equalise: bool = True
     ranges: RangeMethod = "mse"
     refit: bool = True
+    keep_zeros: bool = False
 
     def describe(self) -> str:
         """A line for the card."""
         steps = ["channels equalised"] * self.equalise + ["heads split by kind", f"{self.ranges} ranges"]
         steps += ["weights refitted" if self.refit else "weights rounded to nearest"]
+        steps += ["zeros kept"] * self.keep_zeros
         return f"int8 post-training: {', '.join(steps)}, per-channel weights"
 
 
@@ -71,6 +75,7 @@ class Quantized:
         seen: What was observed in ``exact`` at each point but the input.
         relevance: Where the outputs matter in each calibration picture, where that was asked for.
         leave: Points that stay float.
+        keep_zeros: Weights that are exactly zero in ``exact`` stay so when weights are fitted again.
     """
 
     exact: keras.Model
@@ -80,6 +85,7 @@ class Quantized:
     seen: Mapping[str, Observed]
     relevance: npt.NDArray[np.float32] | None = None
     leave: frozenset[str] = frozenset()
+    keep_zeros: bool = False
 
     def simulation(self, switch: bool = False, leave: frozenset[str] = frozenset()) -> keras.Model:
         """The int8 network in float arithmetic; see :func:`~convert.quantize.fake_quant.fake_quantise`."""
@@ -113,7 +119,7 @@ def quantise(
     check_supported(model, samples)
     exact = fold_norms(model)
     if options.equalise:
-        exact = split_leaky(exact)
+        exact = split_leaky(exact, 4 if options.keep_zeros else 1)
     plan = plan_tensors(exact)
     seen = observe(exact, plan.inner, samples[:_MAX_OBSERVED], progress("observing"))
     check_finite(seen)
@@ -124,10 +130,11 @@ def quantise(
     where = relevance(_outputs(exact, samples)) if relevance and options.refit else None
     rounded = _copy(exact)
     if options.refit:
-        refit(rounded, plan, ranges, samples, progress("refitting weights"), where)
+        show = progress("refitting weights")
+        refit(rounded, plan, ranges, samples, show, where, keep_zeros=options.keep_zeros)
     else:
         round_kernels(rounded)
-    return Quantized(exact, rounded, plan, ranges, seen, where)
+    return Quantized(exact, rounded, plan, ranges, seen, where, keep_zeros=options.keep_zeros)
 
 
 def leave_float(quantized: Quantized, points: frozenset[str], samples: npt.NDArray[np.float32]) -> Quantized:
@@ -139,7 +146,8 @@ def leave_float(quantized: Quantized, points: frozenset[str], samples: npt.NDArr
         samples: As for :func:`quantise`.
     """
     model, ranges = _copy(quantized.exact), quantized.ranges
-    refit(model, quantized.plan, ranges, samples, Progress("refitting weights"), quantized.relevance, points)
+    show, zeros = Progress("refitting weights"), quantized.keep_zeros
+    refit(model, quantized.plan, ranges, samples, show, quantized.relevance, points, keep_zeros=zeros)
     return dataclasses.replace(quantized, model=model, leave=points)
 
 

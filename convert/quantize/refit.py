@@ -22,6 +22,7 @@ from convert.quantize.graph import float_layers, inputs_of, is_convolution, is_d
 from convert.quantize.patches import Places, patches_at, places
 from convert.quantize.relevance import resized
 from convert.quantize.rounding import round_kernel, round_weights
+from convert.quantize.support import solve_nonzero
 from convert.quantize.tensors import Range, TensorPlan
 
 Doubles = npt.NDArray[np.float64]
@@ -52,6 +53,7 @@ def refit(
     relevance: npt.NDArray[np.float32] | None = None,
     leave: frozenset[str] = frozenset(),
     seed: int = 0,
+    keep_zeros: bool = False,
 ) -> None:
     """Replaces the weights of a network by fitted ones, rounded where they are to be int8, in place.
 
@@ -66,10 +68,11 @@ def refit(
             costs more elsewhere than it brings.
         leave: Points that stay float; the device keeps float weights for the convolutions that make or read them.
         seed: Of the places looked at.
+        keep_zeros: Weights that are exactly zero stay so.
     """
     count = sample_count(model, len(samples))
     weights = None if relevance is None else spread_weights(relevance[:count])
-    walk = _Walk(model, plan, ranges, samples[:count], weights, leave, np.random.default_rng(seed))
+    walk = _Walk(model, plan, ranges, samples[:count], weights, leave, np.random.default_rng(seed), keep_zeros)
     for index, layer in enumerate(model.layers):
         walk.visit(layer)
         if progress:
@@ -103,8 +106,10 @@ class _Walk:
         weights: npt.NDArray[np.float32] | None,
         leave: frozenset[str],
         random: np.random.Generator,
+        keep_zeros: bool,
     ) -> None:
         self._plan, self._ranges, self._weights, self._random = plan, ranges, weights, random
+        self._keep_zeros = keep_zeros
         self._ends = outputs_of(model)
         self._points = set(plan.inner) - leave
         self._float = float_layers(model, leave)
@@ -129,7 +134,8 @@ class _Walk:
             weights = None
             if self._weights is not None and layer.name in self._ends:
                 weights = resized(self._weights, tuple(exact[0].shape[1:3]))
-            fit_convolution(layer, self._rounded[source], exact, weights, layer.name in self._float, self._random)
+            in_float = layer.name in self._float
+            fit_convolution(layer, self._rounded[source], exact, weights, in_float, self._random, self._keep_zeros)
         rounded = self._run(layer, self._rounded)
         if layer.name in self._points:
             rounded = self._round(layer.name, rounded)
@@ -160,6 +166,7 @@ def fit_convolution(
     weights_at: npt.NDArray[np.float32] | None,
     in_float: bool,
     random: np.random.Generator,
+    keep_zeros: bool = False,
 ) -> None:
     """Fits one convolution to outputs, in place, and rounds it unless it runs in float.
 
@@ -170,6 +177,7 @@ def fit_convolution(
         weights_at: ``(pictures, rows, columns)`` of its output, how much each place counts.
         in_float: Keep the weights as they come.
         random: Chooses the places that are looked at.
+        keep_zeros: Weights that are exactly zero stay so.
     """
     kernel, _ = layer.get_weights()
     shape = kernel.shape
@@ -200,10 +208,14 @@ def fit_convolution(
     # Inputs that never change, too, are pulled to their float weights: other pictures will change them.
     ridge = doubtful + _RIDGE * np.trace(covariance, axis1=1, axis2=2) / unknowns
     cross = cross + doubtful[:, None, None] * weights
-    damped = covariance + ridge[:, None, None] * np.eye(unknowns)
-    weights = np.linalg.solve(damped, cross + ridge[:, None, None] * weights)
-    if not in_float:
-        weights = round_weights(weights, covariance)
+
+    def solve(weights: Doubles, covariance: Doubles, cross: Doubles, ridge: Doubles) -> Doubles:
+        damped = covariance + ridge[:, None, None] * np.eye(weights.shape[1])
+        found = np.asarray(np.linalg.solve(damped, cross + ridge[:, None, None] * weights), np.float64)
+        return found if in_float else round_weights(found, covariance)
+
+    problem = (weights, covariance, cross, ridge)
+    weights = solve_nonzero(solve, *problem) if keep_zeros else solve(*problem)
     bias = moments.mean_output - (moments.mean_input[:, None] @ weights)[:, 0]
     layer.set_weights([moments.as_kernel(weights, shape), bias.ravel().astype(np.float32)])
 

@@ -24,13 +24,15 @@ from convert.quantize.graph import followers, is_convolution, is_depthwise, outp
 _MOST_CHANNELS = 8
 
 
-def split_leaky(model: keras.Model) -> keras.Model:
+def split_leaky(model: keras.Model, multiple: int = 1) -> keras.Model:
     """The same function with narrow leaky ReLUs as two ReLUs.
 
     Args:
         model: Without batch normalisation, every convolution with a bias; it is not changed.
+        multiple: Only where the number of channels is a multiple of this. Input channels that are sparse in groups of
+            four stay so behind whole groups only.
     """
-    chosen = dict(_fitting(model))
+    chosen = {name: leaky for name, leaky in _fitting(model) if not model.get_layer(name).filters % multiple}
     if not chosen:
         return model
     leaky = {layer.name: layer for layer in chosen.values()}
