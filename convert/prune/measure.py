@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -32,8 +33,11 @@ class Scales:
     def __init__(self, source: SourceModel, samples: Floats, stopwatch: Stopwatch) -> None:
         self._source, self._samples, self._stopwatch = source, samples[:_SAMPLES], stopwatch
         self._last: tuple[keras.Model, bytes] | None = None
-        self._whole = self.file(source.model)
         self.where = stopwatch.name
+
+    @cached_property
+    def _whole(self) -> bytes:
+        return self.file(self._source.model)
 
     def file(self, model: keras.Model) -> bytes:
         """A network as a plain int8 file; made once for the network asked for last, since that takes seconds."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def sigmoid(values: np.ndarray) -> np.ndarray:
 
 def divergence(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
     """Kullback and Leibler's, of yes-or-no probabilities."""
-    return wanted * np.log(wanted / found) + (1 - wanted) * np.log((1 - wanted) / (1 - found))
+    return np.asarray(wanted * np.log(wanted / found) + (1 - wanted) * np.log((1 - wanted) / (1 - found)))
 
 
 def softmax(values: np.ndarray) -> np.ndarray:
@@ -56,7 +57,7 @@ def softmax(values: np.ndarray) -> np.ndarray:
 
 
 def huber(values: np.ndarray) -> np.ndarray:
-    return np.where(np.abs(values) < 1, 0.5 * values**2, np.abs(values) - 0.5)
+    return np.asarray(np.where(np.abs(values) < 1, 0.5 * values**2, np.abs(values) - 0.5))
 
 
 def by_hand(taught: np.ndarray, asked: np.ndarray, kind: str) -> float:
@@ -180,9 +181,9 @@ def test_student_gets_nearer_to_its_teacher(yolo: SourceModel, photos: Path) -> 
 
 
 def _input(path: Path, source: SourceModel) -> np.ndarray:
-    import cv2
-
-    pixels = cv2.resize(cv2.imread(str(path)), (source.input.width, source.input.height))[..., ::-1]
+    pixels = cv2.imread(str(path))
+    assert pixels is not None
+    pixels = cv2.resize(pixels, (source.input.width, source.input.height))[..., ::-1]
     return np.asarray(pixels * source.input.scale[0] + source.input.offset[0], np.float32)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -52,9 +53,12 @@ def weights(pruned: keras.Model, tmp_path: Path) -> Path:
 
 def change(path: Path, **arrays: np.ndarray | None) -> Path:
     """The same weights with some of them replaced, or left out."""
-    stored = read_weights(path) | {name.replace("__", "/"): array for name, array in arrays.items()}
+    changed = {name.replace("__", "/"): array for name, array in arrays.items()}
+    stored: dict[str, Any] = {
+        name: array for name, array in (read_weights(path) | changed).items() if array is not None
+    }
     with path.open("wb") as stream:
-        np.savez(stream, **{name: array for name, array in stored.items() if array is not None})
+        np.savez(stream, **stored)
     return path
 
 

@@ -167,7 +167,11 @@ def test_every_method_judges_every_net(method: Rank) -> None:
     for build in (mixed, rare):
         graph = channel_graph(make(build))
         told: list[tuple[int, int]] = []
-        scores = rank(graph, method, pictures(3), progress=lambda done, total, told=told: told.append((done, total)))
+
+        def tell(done: int, total: int, told: list[tuple[int, int]] = told) -> None:
+            told.append((done, total))
+
+        scores = rank(graph, method, pictures(3), progress=tell)
         assert scores.shape == (graph.classes,)
         assert np.isfinite(scores).all()
         assert (scores >= 0).all()
