@@ -138,7 +138,7 @@ def _prune_plain(path: Path, plan: PrunePlan, arguments: argparse.Namespace, say
         raise InputError(f"{arguments.output} from {path}", "expected -o OUT.keras: its heads are not known")
     model = keras_file.load_model(path)
     if arguments.sparsity:
-        model, outcome = sparsify(unpacked(model), arguments.sparsity, arguments.ratio), None
+        model, outcome = sparsify(unpacked(model), arguments.sparsity, arguments.ratio, plan.scope), None
     else:
         model, outcome = prune_model(model, plan, workplace(path.stem, arguments, say))
     keras_file.save(arguments.output, model)
@@ -171,7 +171,7 @@ def _open_test(path: Path, strict: bool) -> Dataset:
 
 def _sparse(source: SourceModel, folder: Path, plan: PrunePlan, arguments: argparse.Namespace, say: Say) -> Done:
     """Zeros instead of removed channels."""
-    model: keras.Model = sparsify(source.model, arguments.sparsity, arguments.ratio)
+    model: keras.Model = sparsify(source.model, arguments.sparsity, arguments.ratio, plan.scope)
     source = dataclasses.replace(source, model=model)
     if arguments.output.suffix == ".keras":
         keras_file.save(arguments.output, model, source)

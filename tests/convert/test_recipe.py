@@ -161,7 +161,9 @@ def test_rounding_without_training(tmp_path: Path) -> None:
 
 
 def test_not_a_recipe(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no recipe 'nothing'; expected one of playing-cards, yolo"):
+    with pytest.raises(
+        InputError, match="no recipe 'nothing'; expected one of playing-cards, playing-cards-wide, yolo"
+    ):
         load_recipe("nothing")
     with pytest.raises(InputError, match="no such file"):
         load_recipe(str(tmp_path / "missing.toml"))

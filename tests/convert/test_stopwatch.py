@@ -433,7 +433,9 @@ def test_interrupt_stops_the_board(
 ) -> None:
     (tmp_path / "net.tflite").write_bytes(files[0])
     program = (
-        "import pathlib, sys; from convert.stopwatch import DeviceStopwatch; address, config, net = sys.argv[1:];"
+        "import pathlib, signal, sys; from convert.stopwatch import DeviceStopwatch;"
+        # Whoever runs the tests in the background lets them ignore interrupts.
+        "signal.signal(signal.SIGINT, signal.default_int_handler); address, config, net = sys.argv[1:];"
         f"watch = DeviceStopwatch(address, runs={_ENDLESS}, python=sys.executable, ssh_config=pathlib.Path(config));"
         "watch.time([pathlib.Path(net).read_bytes()])"
     )
