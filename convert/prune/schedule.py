@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from convert.progress import Progress
-from convert.prune.choose import check_ratio, remove_share, remove_until
+from convert.prune.aim import Aim
 from convert.prune.graph import Keep, channel_graph
 from convert.prune.lineage import Lineage
-from convert.prune.measure import Scales, bisect
-from convert.prune.plan import LATENCY_TOLERANCE, NEED_PICTURES, PrunePlan
+from convert.prune.measure import Scales
+from convert.prune.plan import NEED_PICTURES, PrunePlan
 from convert.prune.rank import rank
 from convert.prune.sensitivity import weigh
 from convert.prune.state import Point, State, Store
@@ -25,8 +25,6 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Say = Callable[[str], None]
 
-# How often the last round's shape is corrected to meet a latency.
-_CORRECTIONS = 4
 # Pictures a ranking looks at.
 _RANK_PICTURES = 64
 
@@ -120,7 +118,7 @@ class _Run:
     def __init__(self, job: Job) -> None:
         self.job, self.plan = job, job.plan
         self.lineage = Lineage(job.whole)
-        self.full = self.lineage.work.macs(self.lineage.everything)
+        self.aim = Aim(job.plan, self.lineage, job.scales)
         self.state = job.store.load() or State(job.whole, self.lineage.everything, ())
         if not len(self.state.keep):
             self.state = State(job.whole, self.lineage.everything, self.state.points)
@@ -135,9 +133,7 @@ class _Run:
 
     def begin(self) -> None:
         """Checks the target and measures the whole network."""
-        if self.plan.target.goal == "ratio":
-            check_ratio(self.plan.target.value)
-            self._share(self.lineage.everything, self.plan.rounds, np.ones(self.lineage.graph.classes))
+        self.aim.check()
         self.level = self._level()
         if not self.state.points:
             self.job.say("measuring the whole network")
@@ -149,7 +145,7 @@ class _Run:
         """Removes, fits, trains and measures once."""
         state, plan = self.state, self.plan
         model, keep = self._removed(number)
-        left = self.lineage.work.macs(keep) / self.full
+        left = self.lineage.work.macs(keep) / self.aim.full
         self.job.say(f"round {number} of {plan.rounds}: {left:.0%} of the work left; fitting and training")
         steps = plan.final_steps if number == plan.rounds else plan.train_steps
         model = self.job.tuner.tune(model, self.lineage.channels(keep), steps)
@@ -174,7 +170,7 @@ class _Run:
         text = f"round {last.round} lost {(self.state.points[0].map50 or 0) - (last.map50 or 0):.1f} points of AP50"
         if last.round == 1:
             raise BudgetError(
-                f"{text} at {last.macs / self.full:.0%} of the work",
+                f"{text} at {last.macs / self.aim.full:.0%} of the work",
                 f"a budget of {self.job.max_drop:g}",
                 "give more --rounds or --train-steps, or a larger --max-drop",
             )
@@ -194,94 +190,32 @@ class _Run:
 
     def _removed(self, number: int) -> tuple[keras.Model, Keep]:
         """What is left after the removals of a round, not yet trained."""
-        state = self.state
+        state, goal = self.state, self.plan.target.goal
         scores = self._scores(state.model, state.keep)
-        if self.plan.target.goal == "ratio":
-            keep = self._share(state.keep, number, scores)
-            return self.lineage.shrink(state.model, state.keep, keep), keep
-        level = self.full * (self.level / self.full) ** (number / self.plan.rounds)
-        keep = self._until(scores, level)
-        model = self.lineage.shrink(state.model, state.keep, keep)
-        if self.plan.target.goal == "latency" and number == self.plan.rounds:
-            return self._corrected(scores, level, model, keep)
-        return model, keep
 
-    def _corrected(self, scores: Doubles, level: float, model: keras.Model, keep: Keep) -> tuple[keras.Model, Keep]:
-        """The last round's network, with as many channels as its own time allows."""
-        best = (np.inf, model, keep, 0.0)
-        for _ in range(_CORRECTIONS):
-            ms, _whole = self._time(model)
-            off = ms / self.plan.target.value - 1
-            if abs(off) < best[0]:
-                best = (abs(off), model, keep, ms)
-            if abs(off) <= LATENCY_TOLERANCE / 2:
-                break
-            level = max(self._least(scores), min(level / (1 + off), self.lineage.work.macs(self.state.keep)))
-            keep = self._until(scores, level)
-            model = self.lineage.shrink(self.state.model, self.state.keep, keep)
-        if best[0] > LATENCY_TOLERANCE:
-            raise self._missed(best[3])
-        return best[1], best[2]
+        def build(keep: Keep) -> keras.Model:
+            return self.lineage.shrink(state.model, state.keep, keep)
 
-    def _missed(self, ms: float) -> BudgetError:
-        wanted, where = self.plan.target.value, self.job.scales.where if self.job.scales else ""
-        return BudgetError(
-            f"the closest to {wanted:g} ms that was found is {ms:.3g} ms ({where})",
-            f"expected a target met within {LATENCY_TOLERANCE:.0%}",
-            f"ask for --latency {ms:.3g}",
-        )
+        if goal == "ratio":
+            keep = self.aim.share(state.keep, number, scores)
+            return build(keep), keep
+        level = self.aim.full * (self.level / self.aim.full) ** (number / self.plan.rounds)
+        if goal in ("size", "latency") and number == self.plan.rounds:
+            return self.aim.corrected(scores, level, self.lineage.work.macs(state.keep), build)
+        keep = self.aim.until(scores, level)
+        return build(keep), keep
 
     def _level(self) -> float:
-        """Multiply-accumulates that the target stands for.
-
-        Raises:
-            BudgetError: No shape of the network meets it.
-            InputError: The network meets it already.
-        """
-        target = self.plan.target
-        if target.goal == "ratio":
-            return self.full
-        if target.goal == "macs":
-            level = self._checked(target.value, self.full, "{:.4g} MACs")
-            self._until(np.ones(self.lineage.graph.classes), level)
-            return level
+        """Multiply-accumulates that the target stands for."""
+        target, whole = self.plan.target, self.job.whole
+        if target.goal in ("ratio", "macs"):
+            return self.aim.full if target.goal == "ratio" else target.value
         if self.state.points:
             return self.state.points[0].level
-        scales = self.job.scales
-        if scales is None:
-            raise InputError(
-                f"--{target.goal} for a network without known input and heads",
-                "expected a detector this version can convert",
-                "use --macs or --ratio",
-            )
-        scores = self._scores(self.job.whole, self.lineage.everything)
-        least = self._least(scores) / self.full
         self.job.say(f"looking for a shape of {target}")
-
-        def shaped(share: float) -> keras.Model:
-            keep = self._until(scores, share * self.full)
-            return self.lineage.shrink(self.job.whole, self.lineage.everything, keep)
-
-        if target.goal == "size":
-            self._checked(target.value, scales.whole_size, "{:.0f} bytes")
-            share, size = bisect(lambda share: scales.size(shaped(share)), target.value, least, 1.0)
-            if size > 1.02 * target.value:
-                raise BudgetError(
-                    f"the smallest file is {size:.0f} bytes", f"asked for {target.value:.0f}", "ask for more"
-                )
-            return share * self.full
-        _, whole_ms = scales.time(self.job.whole)
-        self._checked(target.value, whole_ms, "{:.3g} ms")
-        share, ms = bisect(lambda share: scales.time(shaped(share))[0], target.value, least, 1.0)
-        if abs(ms / target.value - 1) > LATENCY_TOLERANCE:
-            raise self._missed(ms)
-        return share * self.full
-
-    def _checked(self, wanted: float, have: float, unit: str) -> float:
-        if not 0 < wanted < have:
-            seen = f"a target of {unit.format(wanted)}"
-            raise InputError(seen, f"expected less than the {unit.format(have)} the network has, and more than nothing")
-        return wanted
+        everything = self.lineage.everything
+        scores = self._scores(whole, everything)
+        return self.aim.level(scores, lambda keep: self.lineage.shrink(whole, everything, keep))
 
     def _scores(self, model: keras.Model, keep: Keep) -> Doubles:
         """What each class of the whole network matters, judged in the network as it is."""
@@ -294,31 +228,6 @@ class _Run:
         if samples is not None and self.plan.scope == "global":
             found = weigh(graph, found, samples, where, Progress("weighing layers"))
         return np.asarray(self.lineage.spread(keep, graph, found))
-
-    def _until(self, scores: Doubles, level: float) -> Keep:
-        work, plan = self.lineage.work, self.plan
-        keep = remove_until(
-            self.lineage.graph, scores, lambda k: work.macs(k) <= level, work.prices, plan.scope, plan.multiple
-        )
-        if work.macs(keep) > level * 1.001:
-            raise BudgetError(
-                f"{work.macs(keep):.4g} MACs is the least {self.job.whole.name} can have",
-                f"asked for {level:.4g}; every layer keeps {plan.multiple} channels",
-                "ask for more, or give a smaller --multiple",
-            )
-        return keep
-
-    def _least(self, scores: Doubles) -> float:
-        """Multiply-accumulates of the smallest network there is."""
-        plan = self.plan
-        keep = remove_until(self.lineage.graph, scores, lambda _: False, None, plan.scope, plan.multiple)
-        return self.lineage.work.macs(keep)
-
-    def _share(self, before: Keep, number: int, scores: Doubles) -> Keep:
-        """What is left after a round towards a ratio."""
-        plan = self.plan
-        ratio = 1 - (1 - plan.target.value) ** (number / plan.rounds)
-        return before & remove_share(self.lineage.graph, scores, ratio, plan.scope, plan.multiple)
 
     def _time(self, model: keras.Model) -> tuple[float, float]:
         return self.job.scales.time(model) if self.job.scales else (0.0, 0.0)

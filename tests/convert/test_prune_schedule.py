@@ -205,13 +205,23 @@ def test_latency_moved_away_while_training(start: Start, whole: keras.Model) -> 
         prune(start(Target("latency", wanted), scales=clock, tuner=Stuck(), multiple=2, seed=2))
 
 
-def test_size(start: Start, whole: keras.Model) -> None:
+@pytest.mark.parametrize("share", [0.8, 0.5, 0.3])
+def test_size(start: Start, whole: keras.Model, share: float) -> None:
+    """The file is never larger than asked for, and little smaller."""
     clock = Clock(whole)
-    outcome = prune(start(Target("size", 0.5 * clock.whole_size), scales=clock, multiple=1))
+    outcome = prune(start(Target("size", share * clock.whole_size), scales=clock, multiple=1))
     check(outcome, whole)
-    assert clock.size(outcome.model) == pytest.approx(0.5 * clock.whole_size, rel=0.1)
-    with pytest.raises(BudgetError, match="the smallest file is"):
-        prune(start(Target("size", 50), scales=clock))
+    assert 0.9 * share * clock.whole_size <= clock.size(outcome.model) <= share * clock.whole_size
+
+
+def test_size_out_of_reach_names_the_closest(start: Start, whole: keras.Model) -> None:
+    trainer = Trainer()
+    with pytest.raises(BudgetError, match=r"the closest to 50 bytes that was found is \d+;") as caught:
+        prune(start(Target("size", 50), scales=Clock(whole), tuner=trainer))
+    assert trainer.steps == []
+    within = float(caught.value.action.split("--size ")[1])
+    outcome = prune(start(Target("size", within), scales=Clock(whole)))
+    assert 0 < (outcome.points[-1].bytes or 0) <= within
 
 
 @pytest.mark.parametrize("goal", ["macs", "size", "latency"])
