@@ -19,7 +19,7 @@ from runtime.classifier import Classifier
 from runtime.detector import Detector
 from runtime.frame import Frame
 from runtime.opening import open_engine
-from runtime.rounds import WARM_UP, Conditions, statistics
+from runtime.rounds import WARM_UP, Conditions, statistics, turns
 
 _SIZE = (432, 768)
 
@@ -63,8 +63,8 @@ def _rows(models: Sequence[Path], threads: int, runs: int, frame: Frame) -> list
             for _ in range(WARM_UP):
                 timing.work(frame)
         for run in range(runs):
-            for timing in timings:
-                timing.take(run, frame)
+            for at in turns(len(timings), run):
+                timings[at].take(run, frame)
         providers = [getattr(model.executor, "provider", "") for model in opened]
     common = conditions.figures()
     return [

@@ -69,6 +69,14 @@ def statistics(ms: npt.NDArray[np.float64]) -> dict[str, float]:
     }
 
 
+def turns(count: int, run: int) -> list[int]:
+    """In which order ``count`` models take their turns in a round: each comes first equally often.
+
+    Whoever always ran behind the same other one would find the caches and the clock as that one leaves them.
+    """
+    return [(run + offset) % count for offset in range(count)]
+
+
 def _rows(models: Sequence[Path], threads: int, runs: int) -> list[dict[str, Any]]:
     conditions = Conditions()
     engines = [Engine(model, threads) for model in models]
@@ -97,9 +105,9 @@ def _seconds(engines: Sequence[Engine], runs: int, conditions: Conditions) -> np
     for run in range(-WARM_UP, runs):
         if run % max(1, runs // _LOOKS) == 0:
             conditions.look()
-        for at, engine in enumerate(engines):
+        for at in turns(len(engines), run):
             start = time.perf_counter()
-            engine.invoke()
+            engines[at].invoke()
             if run >= 0:
                 seconds[run, at] = time.perf_counter() - start
     return seconds

@@ -54,12 +54,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
 
 
 def test_files_take_turns(clock: type[Clock]) -> None:
-    first, second, third = rounds.time_inference([Path("4.x"), Path("5.x"), Path("2.x")], [1], 8)
-    assert clock.calls == [4.0, 5.0, 2.0] * (rounds.WARM_UP + 8)
+    first, second, third = rounds.time_inference([Path("4.x"), Path("5.x"), Path("2.x")], [1], 9)
+    taken = [tuple(clock.calls[at : at + 3]) for at in range(0, len(clock.calls), 3)]
+    assert len(taken) == rounds.WARM_UP + 9
+    assert {each: taken.count(each) for each in taken} == {(4, 5, 2): 6, (5, 2, 4): 6, (2, 4, 5): 7}
     assert [row["inference_ms"]["median"] for row in (first, second, third)] == [4.0, 5.0, 2.0]
     assert [row["slowdown"] for row in (first, second, third)] == [0.0, 25.0, -50.0]
     assert first["end_to_end_ms"] is None
-    assert (first["runs"], first["provider"], first["machine"]) == (8, "clock", board.cpu_name())
+    assert (first["runs"], first["provider"], first["machine"]) == (9, "clock", board.cpu_name())
 
 
 def test_a_row_for_each_thread_count(clock: type[Clock]) -> None:
