@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import cached_property
 
@@ -33,6 +34,7 @@ class Scales:
     def __init__(self, source: SourceModel, samples: Floats, stopwatch: Stopwatch) -> None:
         self._source, self._samples, self._stopwatch = source, samples[:_SAMPLES], stopwatch
         self._last: tuple[keras.Model, bytes] | None = None
+        self._whole_ms = math.inf
         self.where = stopwatch.name
 
     @cached_property
@@ -56,13 +58,18 @@ class Scales:
         return len(self._whole)
 
     def time(self, model: keras.Model) -> tuple[float, float]:
-        """Milliseconds of an inference, and of the whole network's in the same rounds."""
+        """Milliseconds of an inference, and of the whole network's.
+
+        A busy machine slows both alike, so their ratio within a round is what is measured. The whole network's time is
+        the shortest median there was so far: what comes nearest to an idle machine.
+        """
         whole, pruned = self._stopwatch.time([self._whole, self.file(model)])
-        return pruned.ms, whole.ms
+        self._whole_ms = min(self._whole_ms, whole.ms)
+        return self._whole_ms * (1 + pruned.slowdown / 100), self._whole_ms
 
 
 def bisect(
-    shape: Callable[[float], float], wanted: float, low: float, high: float, tries: int = 8
+    shape: Callable[[float], float], wanted: float, low: float, high: float, tries: int = 8, close: float = 0.02
 ) -> tuple[float, float]:
     """Where a measured quantity that grows with its argument comes closest to a value.
 
@@ -71,7 +78,8 @@ def bisect(
         wanted: The value.
         low: The smallest argument.
         high: The largest.
-        tries: How often it is measured.
+        tries: How often it is measured at most.
+        close: Share of the value that is close enough.
 
     Returns:
         The argument whose value came closest, and that value.
@@ -82,7 +90,7 @@ def bisect(
         value = shape(middle)
         if abs(value - wanted) < abs(best[1] - wanted):
             best = (middle, value)
-        if abs(value / wanted - 1) < 0.02:
+        if abs(value / wanted - 1) < close:
             break
         low, high = (middle, high) if value < wanted else (low, middle)
     return best

@@ -216,7 +216,7 @@ class QuickWatch:
     name = "a ruler"
 
     def time(self, files: Sequence[bytes]) -> list[Timing]:
-        return [Timing(len(data) / 1000, 0.0) for data in files]
+        return [Timing(len(data) / 1000, 100 * (len(data) / len(files[0]) - 1)) for data in files]
 
 
 @pytest.fixture
@@ -273,6 +273,28 @@ def test_each_network_is_converted_once(tiny_cfg: Path, monkeypatch: pytest.Monk
     assert (scales.size(source.model), scales.time(source.model), scales.whole_size) == (1000, (1.0, 1.0), 1000)
     assert (scales.size(other), scales.time(other), len(made)) == (2000, (2.0, 1.0), 2)
     assert (scales.size(source.model), scales.whole_size, len(made)) == (3000, 1000, 3)
+
+
+class BusyWatch:
+    """A machine that gets slower and faster: a file of n bytes takes n milliseconds when it is idle."""
+
+    name = "a busy machine"
+
+    def __init__(self) -> None:
+        self._load = [2.0, 1.0, 3.0]
+
+    def time(self, files: Sequence[bytes]) -> list[Timing]:
+        load = self._load.pop(0)
+        return [Timing(load * len(data), 100 * (len(data) / len(files[0]) - 1)) for data in files]
+
+
+def test_times_are_those_of_the_quietest_moment(tiny_cfg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = load_source(tiny_cfg)
+    small = keras.models.clone_model(source.model)
+    monkeypatch.setattr("convert.prune.measure.to_tflite", lambda split, *_: bytes(8 if split.model is small else 10))
+    monkeypatch.setattr("convert.prune.measure.split_heads", lambda source: source)
+    scales = Scales(source, pictures(3, 64, 64), BusyWatch())
+    assert [scales.time(small) for _ in range(3)] == [(16.0, 20.0), (8.0, 10.0), (8.0, 10.0)]
 
 
 def test_detector_in_a_file(tiny_cfg: Path, tmp_path: Path) -> None:

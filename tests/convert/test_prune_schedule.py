@@ -205,6 +205,29 @@ def test_latency_moved_away_while_training(start: Start, whole: keras.Model) -> 
         prune(start(Target("latency", wanted), scales=clock, tuner=Stuck(), multiple=2, seed=2))
 
 
+@pytest.mark.parametrize("doubts", [1, 3])
+def test_latency_that_no_longer_holds_after_training(start: Start, whole: keras.Model, doubts: int) -> None:
+    """A disturbed measurement is taken again; one that stays is an error and no result."""
+    clock, left = Clock(whole), [doubts]
+    wanted = 0.7 * clock.ms(whole)
+
+    class Disturbed(Clock):
+        def time(self, model: keras.Model) -> tuple[float, float]:
+            ms, whole_ms = super().time(model)
+            if trainer.steps[-1:] == [9] and left[0]:
+                left[0] -= 1
+                return 1.2 * ms, whole_ms
+            return ms, whole_ms
+
+    trainer = Trainer()
+    job = start(Target("latency", wanted), scales=Disturbed(whole), tuner=trainer, multiple=2, seed=doubts)
+    if doubts == 1:
+        assert prune(job).points[-1].ms == pytest.approx(wanted, rel=0.1)
+    else:
+        with pytest.raises(BudgetError, match="the closest to"):
+            prune(job)
+
+
 @pytest.mark.parametrize("share", [0.8, 0.5, 0.3])
 def test_size(start: Start, whole: keras.Model, share: float) -> None:
     """The file is never larger than asked for, and little smaller."""
