@@ -21,6 +21,7 @@ from convert.prune.plan import Rank
 from convert.prune.rules import DEPTHWISE, MAKERS, SEPARABLE, TRANSPOSED
 from convert.quantize.fold import folded, norm_behind
 from convert.quiet import quiet
+from convert.train.qat_network import copy_weights
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
@@ -210,9 +211,7 @@ def gate(model: keras.Model) -> tuple[keras.Model, dict[str, Gate]]:
         return layer(first(args[0]), *args[1:], **kwargs)
 
     copy = keras.models.clone_model(model, call_function=call, clone_function=_copied)
-    for layer in model.layers:
-        if layer.weights:
-            copy.get_layer(layer.name).set_weights(layer.get_weights())
+    copy_weights(model, copy)
     return copy, gates
 
 
