@@ -20,6 +20,7 @@ from convert.evaluate.keras_executor import KerasExecutor
 from convert.progress import Progress
 from convert.prune.graph import unpacked
 from convert.prune.measure import Scales
+from convert.prune.narrow import pruning
 from convert.prune.plan import PrunePlan
 from convert.prune.plot import plot_points
 from convert.prune.schedule import Job, Outcome, Tuner, prune
@@ -32,7 +33,6 @@ from convert.quiet import quiet
 from convert.source import SourceModel
 from convert.stopwatch import Stopwatch
 from convert.train.distil import Pictures
-from runtime.card import Pruning
 from runtime.detector import Detector
 from runtime.sources.images import list_images
 
@@ -144,10 +144,8 @@ def prune_detector(
         f"{source.name}: {plan.rank}, {plan.target}",
         scales.where if scales else "",
     )
-    facts = outcome.lineage
-    macs = [round(facts.work.macs(keep)) for keep in (facts.everything, outcome.keep)]
-    pruning = Pruning(round(facts.removed(outcome.keep), 4), macs[0], macs[1])
-    return Pruned(dataclasses.replace(source, model=outcome.model, pruning=pruning), outcome)
+    gone = pruning(source.model, outcome.model)
+    return Pruned(dataclasses.replace(source, model=outcome.model, pruning=gone), outcome)
 
 
 def find_relevance(source: SourceModel, samples: Floats) -> Floats:
