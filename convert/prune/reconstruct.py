@@ -21,7 +21,6 @@ from convert.quantize.refit import fit_convolution, sample_count, spread_weights
 from convert.quantize.relevance import resized
 
 Floats = npt.NDArray[np.float32]
-Flow = dict[str, list[Any]]
 
 _BATCH = 8
 
