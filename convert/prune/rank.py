@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from convert.forward import run_network
 from convert.prune.forest import Ids
 from convert.prune.graph import ChannelGraph
 from convert.prune.plan import Rank
@@ -145,7 +146,7 @@ def _by_outputs(
     points = list(gates)
     variables = [gates[name].factor for name in points]
     tf.random.set_seed(seed)
-    spread = spreads(gated, samples[:16])
+    spread = spreads(run_network(gated, samples[:16]))
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def step(sample: Any, here: Any) -> Any:
@@ -172,11 +173,9 @@ def _by_outputs(
     return squares / (_DIRECTIONS * len(samples))
 
 
-def spreads(model: keras.Model, samples: Floats) -> list[float]:
-    """Standard deviation of each output."""
-    with quiet():
-        outputs = [keras.tree.flatten(model.predict_on_batch(sample[None])) for sample in samples]
-    return [max(float(np.std([np.asarray(o[i]) for o in outputs])), 1e-6) for i in range(len(outputs[0]))]
+def spreads(outputs: Sequence[Floats]) -> list[float]:
+    """Standard deviation of each output; never zero."""
+    return [max(float(np.std(each)), 1e-6) for each in outputs]
 
 
 def _signs(tensor: Any) -> Any:

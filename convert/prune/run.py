@@ -17,6 +17,7 @@ from convert.data import Dataset
 from convert.evaluate.agreement import agreement_f1
 from convert.evaluate.detection import Prediction, average_precision, predict
 from convert.evaluate.keras_executor import KerasExecutor
+from convert.forward import run_network
 from convert.progress import Progress
 from convert.prune.graph import unpacked
 from convert.prune.measure import Scales
@@ -29,7 +30,6 @@ from convert.prune.tune import ByPictures, LeaveAlone
 from convert.quantize.fold import fold_norms
 from convert.quantize.heads import split_heads
 from convert.quantize.relevance import relevance, resized
-from convert.quiet import quiet
 from convert.source import SourceModel
 from convert.stopwatch import Stopwatch
 from convert.train.distil import Pictures
@@ -151,9 +151,7 @@ def prune_detector(
 def find_relevance(source: SourceModel, samples: Floats) -> Floats:
     """Where in each sample a detector finds something, ``(n, rows, columns)`` in 0..1."""
     split = split_heads(source)
-    with quiet():
-        outputs = keras.tree.flatten(split.model.predict(samples, batch_size=8, verbose=0))
-    return relevance(source.decoder, split.bindings, [np.asarray(each) for each in outputs])
+    return relevance(source.decoder, split.bindings, run_network(split.model, samples))
 
 
 class Measure:
