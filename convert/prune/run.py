@@ -12,11 +12,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from convert.cards import make_card
 from convert.data import Dataset
 from convert.evaluate.agreement import agreement_f1
 from convert.evaluate.detection import Prediction, average_precision, predict
-from convert.evaluate.keras_executor import KerasExecutor
+from convert.evaluate.keras_executor import float_detector
 from convert.forward import run_network
 from convert.progress import Progress
 from convert.prune.graph import unpacked
@@ -33,7 +32,6 @@ from convert.quantize.relevance import relevance, resized
 from convert.source import SourceModel
 from convert.stopwatch import Stopwatch
 from convert.train.distil import Pictures
-from runtime.detector import Detector
 from runtime.sources.images import list_images
 
 Floats = npt.NDArray[np.float32]
@@ -180,8 +178,7 @@ class Measure:
 
     def _predict(self, model: keras.Model) -> list[Prediction]:
         assert self._test is not None
-        split = split_heads(dataclasses.replace(self._source, model=model))
-        detector = Detector(make_card(self._source, split.bindings), KerasExecutor(split, self._source.input))
+        detector = float_detector(dataclasses.replace(self._source, model=model))
         return list(predict(detector, self._test, Progress("measuring")))
 
 
