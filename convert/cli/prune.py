@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convert.cli.report import print_summary, teller
-from convert.prune.plan import NEED_PICTURES, RANKS, PrunePlan, Rank, Target
+from convert.prune.plan import NEED_PICTURES, RANKS, PrunePlan, Rank, Target, given_targets
 from runtime.commandline import count, percent
 from runtime.errors import InputError
 from runtime.files import check_file, check_writable
@@ -106,29 +106,29 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _target(arguments: argparse.Namespace) -> Target | None:
-    goals = {goal: getattr(arguments, goal) for goal in ("ratio", "macs", "size", "latency")}
-    given = {goal: value for goal, value in goals.items() if value is not None}
+    given = given_targets(arguments)
+    flags = [f"--{target.goal}" for target in given]
     if arguments.sparsity:
-        wanted = {"ratio"} if arguments.sparsity == "unstructured" else set()
-        if set(given) != wanted:
+        wanted = ["--ratio"] if arguments.sparsity == "unstructured" else []
+        if flags != wanted:
             raise InputError(
-                f"--sparsity {arguments.sparsity} with {', '.join('--' + goal for goal in given) or 'no --ratio'}",
+                f"--sparsity {arguments.sparsity} with {', '.join(flags) or 'no --ratio'}",
                 "expected --ratio for unstructured, and nothing for 2:4, which is a half",
             )
     elif len(given) != 1:
         raise InputError(
-            "no target" if not given else " and ".join(f"--{goal}" for goal in given),
+            " and ".join(flags) or "no target",
             "expected exactly one of --ratio, --macs, --size and --latency",
         )
     if not given:
         return None
-    ((goal, value),) = given.items()
-    if goal == "ratio":
-        if not 0 < value < 1:
-            raise InputError(f"--ratio {value:g}", "expected a share above 0 and below 1, such as 0.3")
-    elif value <= 0:
-        raise InputError(f"--{goal} {value:g}", "expected a number above 0")
-    return Target(goal, value)  # type: ignore[arg-type]
+    (target,) = given
+    if target.goal == "ratio":
+        if not 0 < target.value < 1:
+            raise InputError(f"--ratio {target.value:g}", "expected a share above 0 and below 1, such as 0.3")
+    elif target.value <= 0:
+        raise InputError(f"--{target.goal} {target.value:g}", "expected a number above 0")
+    return target
 
 
 def _plan(arguments: argparse.Namespace, target: Target | None) -> PrunePlan:
@@ -138,14 +138,14 @@ def _plan(arguments: argparse.Namespace, target: Target | None) -> PrunePlan:
     if chosen in NEED_PICTURES and not arguments.data and not recipe:
         raise InputError(f"--rank {chosen} without --data", "it looks at pictures", "add --data DIR, or --rank l1")
     return PrunePlan(
-        target or Target("ratio", 0.5),
-        chosen,
-        arguments.scope,
-        arguments.multiple,
-        arguments.rounds,
-        arguments.train_steps,
-        arguments.final_steps,
-        arguments.learning_rate,
+        target=target or Target("ratio", 0.5),
+        rank=chosen,
+        scope=arguments.scope,
+        multiple=arguments.multiple,
+        rounds=arguments.rounds,
+        train_steps=arguments.train_steps,
+        final_steps=arguments.final_steps,
+        learning_rate=arguments.learning_rate,
         seed=arguments.seed,
     )
 

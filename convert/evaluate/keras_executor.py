@@ -8,8 +8,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from convert.quantize.heads import SplitModel
+from convert.cards import make_card
+from convert.quantize.heads import SplitModel, split_heads
+from convert.source import SourceModel
 from runtime.card import InputSpec
+from runtime.detector import Detector
 from runtime.engine import TensorSpec
 
 
@@ -48,3 +51,17 @@ class KerasExecutor:
     def output_view(self, index: int) -> npt.NDArray[Any]:
         """The result of one output."""
         return self._results[index]
+
+
+def float_detector(source: SourceModel, score: float | None = None) -> Detector:
+    """A float network behind the device's own steps.
+
+    Args:
+        source: The network.
+        score: Least score of a detection instead of the source's.
+
+    Raises:
+        InputError: Heads that the decoder does not know, or a score outside of 0..1.
+    """
+    split = split_heads(source)
+    return Detector(make_card(source, split.bindings), KerasExecutor(split, source.input), score)

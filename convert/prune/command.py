@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
-import numpy.typing as npt
 
 from convert.build import calibration_folder
 from convert.cards import tool_versions
 from convert.conversion import convert
-from convert.data import Dataset, is_plain, open_data, open_plain
+from convert.data import open_pictures
 from convert.importers import keras_file, load_source
 from convert.prune.graph import unpacked
 from convert.prune.plan import PrunePlan
@@ -40,7 +38,6 @@ from runtime.errors import InputError
 from runtime.schema import encode
 
 Say = Callable[[str], None]
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -147,7 +144,7 @@ def _prune_plain(path: Path, plan: PrunePlan, arguments: argparse.Namespace, say
 
 def workplace(name: str, arguments: argparse.Namespace, say: Say) -> Workplace:
     """Folder, pictures and stopwatch of a command line."""
-    test = _open_test(arguments.test, arguments.strict) if arguments.test else None
+    test = open_pictures(arguments.test, arguments.strict) if arguments.test else None
     if arguments.max_drop is not None and test is not None and not test.annotated:
         raise InputError(f"{arguments.test} has no annotations", "expected some: --max-drop is in points of AP50")
     folder = arguments.work or Path("build/prune") / name
@@ -165,10 +162,6 @@ def stopwatch(board: str | None, ssh_config: Path | None) -> Stopwatch:
     return DeviceStopwatch(board, ssh_config=ssh_config) if board else LocalStopwatch()
 
 
-def _open_test(path: Path, strict: bool) -> Dataset:
-    return open_plain(path, strict) if is_plain(path) else open_data(path, strict)
-
-
 def _sparse(source: SourceModel, folder: Path, plan: PrunePlan, arguments: argparse.Namespace, say: Say) -> Done:
     """Zeros instead of removed channels."""
     model: keras.Model = sparsify(source.model, arguments.sparsity, arguments.ratio, plan.scope)
@@ -176,7 +169,7 @@ def _sparse(source: SourceModel, folder: Path, plan: PrunePlan, arguments: argpa
     if arguments.output.suffix == ".keras":
         keras_file.save(arguments.output, model, source)
         return Done(source.name, None, None)
-    test = _open_test(arguments.test, arguments.strict) if arguments.test else None
+    test = open_pictures(arguments.test, arguments.strict) if arguments.test else None
     options = dataclasses.replace(DEFAULT, keep_zeros=True)
     return Done(source.name, None, convert(source, folder, arguments.output, test, say, options=options))
 

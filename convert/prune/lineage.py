@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -78,11 +76,3 @@ class Lineage:
     def table(self, keep: Keep) -> list[tuple[str, int, int]]:
         """Name, channels before and channels left of each layer that makes some."""
         return [(layer.name, len(ids), int(keep[ids].sum())) for layer, ids in self.graph.makers()]
-
-
-def kept_from(whole: Lineage, channels: Mapping[str, Ids]) -> Keep:
-    """The reverse of :meth:`Lineage.channels`."""
-    keep = np.zeros(whole.graph.classes, np.bool_)
-    for name, kept in channels.items():
-        keep[whole.graph.makes[name][kept]] = True
-    return keep

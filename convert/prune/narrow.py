@@ -14,7 +14,7 @@ from convert.prune.graph import channel_graph
 from convert.prune.lineage import Lineage
 from convert.prune.rules import CONVOLUTIONS, SEPARABLE, TRANSPOSED
 from convert.prune.work import work
-from convert.train.weights import load_weights, read_weights
+from convert.train.weights import assign_weights, read_weights
 from runtime.card import Pruning
 from runtime.errors import InputError
 
@@ -45,6 +45,9 @@ def load_narrow(whole: keras.Model, path: Path) -> tuple[keras.Model, Pruning | 
                     f"{path} has {count} channels for layer {layer.name}",
                     f"expected a pruned {whole.name}, at most {config[width]}",
                 )
+            if (groups := config.get("groups", 1)) > 1:
+                # Groups go as a whole.
+                config["groups"] = count * groups // config[width]
             config[width] = count
         return type(layer).from_config(config)
 
@@ -57,7 +60,7 @@ def load_narrow(whole: keras.Model, path: Path) -> tuple[keras.Model, Pruning | 
         ) from None
     if model.output_shape != whole.output_shape:
         raise InputError(f"{path} has heads of {model.output_shape}", f"expected those of {whole.name}, pruned inside")
-    load_weights(model, path)
+    assign_weights(model, stored, path)
     gone = pruning(whole, model)
     return model, gone if gone.ratio else None
 

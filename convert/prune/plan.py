@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
 Goal = Literal["ratio", "macs", "size", "latency"]
+GOALS: tuple[Goal, ...] = get_args(Goal)
 Scope = Literal["global", "layer"]
 Rank = Literal["l1", "l2", "activation", "apoz", "taylor", "random"]
 RANKS: tuple[Rank, ...] = get_args(Rank)
@@ -34,12 +35,21 @@ class Target:
         return units[self.goal].format(self.value)
 
 
+def given_targets(options: object) -> tuple[Target, ...]:
+    """The targets that have a value.
+
+    Args:
+        options: Has an attribute for each goal, ``None`` where it is not given: a recipe's section, a command line.
+    """
+    values = {goal: getattr(options, goal) for goal in GOALS}
+    return tuple(Target(goal, value) for goal, value in values.items() if value is not None)
+
+
 @dataclass(frozen=True)
-class PrunePlan:
-    """How a network is pruned: rank, remove, fit, train, and again.
+class PruneSettings:
+    """The way to a target.
 
     Attributes:
-        target: Where it ends.
         rank: How channels are judged.
         scope: Whether channels of all layers compete, or each layer gives its share.
         multiple: What is left of a layer is a multiple of this, or everything.
@@ -51,7 +61,6 @@ class PrunePlan:
         seed: Of everything random.
     """
 
-    target: Target
     rank: Rank = "taylor"
     scope: Scope = "global"
     multiple: int = 8
@@ -64,14 +73,24 @@ class PrunePlan:
 
 
 @dataclass(frozen=True)
-class PruneRecipe:
+class PrunePlan(PruneSettings):
+    """How a network is pruned: rank, remove, fit, train, and again.
+
+    Attributes:
+        target: Where it ends.
+    """
+
+    target: Target = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class PruneRecipe(PruneSettings):
     """The ``[prune]`` section of a recipe: exactly one target, and how it is reached.
 
     Attributes:
         ratio, macs, size, latency: See :class:`Target`.
         weights: The pruned network's weights beside the recipe, an ``.npz`` that ``python -m convert prune`` wrote;
             with it nothing is pruned again.
-        rank, scope, multiple, rounds, train_steps, final_steps, learning_rate, distil, seed: See :class:`PrunePlan`.
     """
 
     ratio: float | None = None
@@ -79,24 +98,13 @@ class PruneRecipe:
     size: float | None = None
     latency: float | None = None
     weights: str = ""
-    rank: Rank = "taylor"
-    scope: Scope = "global"
-    multiple: int = 8
-    rounds: int = 4
-    train_steps: int = 100
-    final_steps: int = 300
-    learning_rate: float = 3e-4
-    distil: float = 1.0
-    seed: int = 1
 
     @property
     def targets(self) -> tuple[Target, ...]:
         """Those that are given."""
-        goals: tuple[Goal, ...] = ("ratio", "macs", "size", "latency")
-        values = {goal: getattr(self, goal) for goal in goals}
-        return tuple(Target(goal, value) for goal, value in values.items() if value is not None)
+        return given_targets(self)
 
     def plan(self) -> PrunePlan:
         """What is asked for."""
-        shared = {name: getattr(self, name) for name in PrunePlan.__dataclass_fields__ if name != "target"}
-        return PrunePlan(self.targets[0], **shared)
+        shared = {each.name: getattr(self, each.name) for each in fields(PruneSettings)}
+        return PrunePlan(**shared, target=self.targets[0])

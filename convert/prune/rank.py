@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from convert.forward import run_network
 from convert.prune.forest import Ids
 from convert.prune.graph import ChannelGraph
 from convert.prune.plan import Rank
 from convert.prune.rules import DEPTHWISE, MAKERS, SEPARABLE, TRANSPOSED
 from convert.quantize.fold import folded, norm_behind
 from convert.quiet import quiet
+from convert.train.qat_network import copy_weights
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
@@ -144,7 +146,7 @@ def _by_outputs(
     points = list(gates)
     variables = [gates[name].factor for name in points]
     tf.random.set_seed(seed)
-    spread = spreads(gated, samples[:16])
+    spread = spreads(run_network(gated, samples[:16]))
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def step(sample: Any, here: Any) -> Any:
@@ -171,11 +173,9 @@ def _by_outputs(
     return squares / (_DIRECTIONS * len(samples))
 
 
-def spreads(model: keras.Model, samples: Floats) -> list[float]:
-    """Standard deviation of each output."""
-    with quiet():
-        outputs = [keras.tree.flatten(model.predict_on_batch(sample[None])) for sample in samples]
-    return [max(float(np.std([np.asarray(o[i]) for o in outputs])), 1e-6) for i in range(len(outputs[0]))]
+def spreads(outputs: Sequence[Floats]) -> list[float]:
+    """Standard deviation of each output; never zero."""
+    return [max(float(np.std(each)), 1e-6) for each in outputs]
 
 
 def _signs(tensor: Any) -> Any:
@@ -210,9 +210,7 @@ def gate(model: keras.Model) -> tuple[keras.Model, dict[str, Gate]]:
         return layer(first(args[0]), *args[1:], **kwargs)
 
     copy = keras.models.clone_model(model, call_function=call, clone_function=_copied)
-    for layer in model.layers:
-        if layer.weights:
-            copy.get_layer(layer.name).set_weights(layer.get_weights())
+    copy_weights(model, copy)
     return copy, gates
 
 

@@ -9,7 +9,6 @@ ThiNet, arXiv:1707.06342, for the idea; the fit is the quantiser's).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import keras
 import numpy as np
@@ -17,13 +16,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from convert.quantize.graph import inputs_of, is_convolution, outputs_of
+from convert.quantize.layerwise import Flow, in_batches
 from convert.quantize.refit import fit_convolution, sample_count, spread_weights
 from convert.quantize.relevance import resized
 
 Floats = npt.NDArray[np.float32]
-Flow = dict[str, list[Any]]
-
-_BATCH = 8
 
 
 def reconstruct(
@@ -49,8 +46,8 @@ def reconstruct(
     count = sample_count(whole, len(samples))
     weights = None if relevance is None else spread_weights(relevance[:count])
     random = np.random.default_rng(seed)
-    batches = [tf.constant(samples[i : min(i + _BATCH, count)]) for i in range(0, count, _BATCH)]
-    exact, small = _Flow(whole, batches), _Flow(pruned, batches)
+    batches = in_batches(samples[:count])
+    exact, small = Flow(whole, batches), Flow(pruned, batches)
     ends, changed = outputs_of(pruned), set[str]()
     for index, layer in enumerate(pruned.layers):
         wanted = exact.run(whole.get_layer(layer.name))
@@ -63,7 +60,7 @@ def reconstruct(
                 if weights is not None and layer.name in ends:
                     here = resized(weights, tuple(wanted[0].shape[1:3]))
                 target = [tf.gather(each, channels, axis=-1) for each in wanted] if fewer else wanted
-                fit_convolution(layer, small.inputs(source), target, here, True, random)
+                fit_convolution(layer, small[source], target, here, True, random)
         # Whatever reads a tensor that is not the whole network's any more is fitted.
         if fewer or changed & set(inputs_of(layer)) or layer.name in changed:
             changed.add(layer.name)
@@ -72,40 +69,3 @@ def reconstruct(
         small.forget(layer)
         if progress:
             progress(index + 1, len(pruned.layers))
-
-
-class _Flow:
-    """What the layers of one network give for all pictures, as long as somebody still reads it."""
-
-    def __init__(self, model: keras.Model, batches: list[Any]) -> None:
-        self._batches, self._results = batches, dict[str, list[Any]]()
-        self._uses: dict[str, int] = {}
-        for layer in model.layers:
-            if not isinstance(layer, keras.layers.InputLayer):
-                for name in inputs_of(layer):
-                    self._uses[name] = self._uses.get(name, 0) + 1
-
-    def inputs(self, name: str) -> list[Any]:
-        """Result of an earlier layer."""
-        return self._results[name]
-
-    def run(self, layer: Any) -> list[Any]:
-        """Runs a layer on what came before it."""
-        if isinstance(layer, keras.layers.InputLayer):
-            self._results[layer.name] = self._batches
-        else:
-            sources = [self._results[name] for name in inputs_of(layer)]
-            several = isinstance(layer.input, (list, tuple))
-            self._results[layer.name] = [
-                layer(list(each) if several else each[0], training=False) for each in zip(*sources, strict=True)
-            ]
-        return self._results[layer.name]
-
-    def forget(self, layer: Any) -> None:
-        """Frees what nobody reads any more."""
-        if isinstance(layer, keras.layers.InputLayer):
-            return
-        for name in inputs_of(layer):
-            self._uses[name] -= 1
-            if not self._uses[name]:
-                del self._results[name]

@@ -12,14 +12,15 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from convert.cards import make_card
 from convert.data import Dataset
 from convert.evaluate.agreement import agreement_f1
 from convert.evaluate.detection import Prediction, average_precision, predict
-from convert.evaluate.keras_executor import KerasExecutor
+from convert.evaluate.keras_executor import float_detector
+from convert.forward import run_network
 from convert.progress import Progress
 from convert.prune.graph import unpacked
 from convert.prune.measure import Scales
+from convert.prune.narrow import pruning
 from convert.prune.plan import PrunePlan
 from convert.prune.plot import plot_points
 from convert.prune.schedule import Job, Outcome, Tuner, prune
@@ -28,12 +29,9 @@ from convert.prune.tune import ByPictures, LeaveAlone
 from convert.quantize.fold import fold_norms
 from convert.quantize.heads import split_heads
 from convert.quantize.relevance import relevance, resized
-from convert.quiet import quiet
 from convert.source import SourceModel
 from convert.stopwatch import Stopwatch
 from convert.train.distil import Pictures
-from runtime.card import Pruning
-from runtime.detector import Detector
 from runtime.sources.images import list_images
 
 Floats = npt.NDArray[np.float32]
@@ -144,18 +142,14 @@ def prune_detector(
         f"{source.name}: {plan.rank}, {plan.target}",
         scales.where if scales else "",
     )
-    facts = outcome.lineage
-    macs = [round(facts.work.macs(keep)) for keep in (facts.everything, outcome.keep)]
-    pruning = Pruning(round(facts.removed(outcome.keep), 4), macs[0], macs[1])
-    return Pruned(dataclasses.replace(source, model=outcome.model, pruning=pruning), outcome)
+    gone = pruning(source.model, outcome.model)
+    return Pruned(dataclasses.replace(source, model=outcome.model, pruning=gone), outcome)
 
 
 def find_relevance(source: SourceModel, samples: Floats) -> Floats:
     """Where in each sample a detector finds something, ``(n, rows, columns)`` in 0..1."""
     split = split_heads(source)
-    with quiet():
-        outputs = keras.tree.flatten(split.model.predict(samples, batch_size=8, verbose=0))
-    return relevance(source.decoder, split.bindings, [np.asarray(each) for each in outputs])
+    return relevance(source.decoder, split.bindings, run_network(split.model, samples))
 
 
 class Measure:
@@ -184,8 +178,7 @@ class Measure:
 
     def _predict(self, model: keras.Model) -> list[Prediction]:
         assert self._test is not None
-        split = split_heads(dataclasses.replace(self._source, model=model))
-        detector = Detector(make_card(self._source, split.bindings), KerasExecutor(split, self._source.input))
+        detector = float_detector(dataclasses.replace(self._source, model=model))
         return list(predict(detector, self._test, Progress("measuring")))
 
 

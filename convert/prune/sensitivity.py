@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
+from convert.forward import run_network
 from convert.prune.choose import bundles
 from convert.prune.graph import ChannelGraph
 from convert.prune.rank import gate, spreads
-from convert.quiet import quiet
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
@@ -47,8 +46,8 @@ def weigh(
     samples = samples[:_PICTURES]
     here = None if weights is None else [each[: len(samples), ..., None] for each in weights]
     gated, gates = gate(graph.model)
-    spread, free, result = spreads(gated, samples), graph.free(), scores.copy()
-    before = _outputs(gated, samples)
+    before = run_network(gated, samples)
+    spread, free, result = spreads(before), graph.free(), scores.copy()
     groups = bundles(graph)
     for index, members in enumerate(groups):
         own = members[free[members]]
@@ -59,19 +58,13 @@ def weigh(
             touched = [(each, gone[graph.reads[name]]) for name, each in gates.items() if gone[graph.reads[name]].any()]
             for each, zero in touched:
                 each.factor.assign(np.where(zero, 0.0, 1.0))
-            change = _change(before, _outputs(gated, samples), spread, here)
+            change = _change(before, run_network(gated, samples), spread, here)
             for each, zero in touched:
                 each.factor.assign(np.ones(len(zero)))
             result[members] *= change / max(float(scores[half].sum()), 1e-30)
         if progress:
             progress(index + 1, len(groups))
     return result
-
-
-def _outputs(model: keras.Model, samples: Floats) -> list[Floats]:
-    with quiet():
-        parts = [keras.tree.flatten(model.predict_on_batch(samples[i : i + 4])) for i in range(0, len(samples), 4)]
-    return [np.concatenate([np.asarray(part[k]) for part in parts]) for k in range(len(parts[0]))]
 
 
 def _change(before: list[Floats], after: list[Floats], spread: list[float], here: list[Floats] | None) -> float:

@@ -19,28 +19,28 @@ Some layers stay dense, because there is little to win and much to lose:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 
-from convert.prune.graph import nodes, unpacked
+from convert.prune.graph import Keep, nodes, unpacked
+from convert.prune.plan import Scope
 from convert.prune.rules import CONVOLUTIONS, DEPTHWISE, SEPARABLE, TRANSPOSED
 from convert.quantize.fold import folded
+from convert.train.qat_network import copy_weights
 from runtime.errors import InputError
 
 Pattern = Literal["unstructured", "2:4"]
-Scope = Literal["global", "layer"]
-Keep = npt.NDArray[np.bool_]
 
 # Neighbours along the input channels, and how many of them may be other than zero.
 _GROUP, _KEPT = 4, 2
-_SPARSE = (*CONVOLUTIONS, keras.layers.Dense)
-_WITH_KERNEL = (*_SPARSE, *DEPTHWISE, *TRANSPOSED, *SEPARABLE)
+# Layers that may be sparse, and all that have a kernel.
+SPARSE = (*CONVOLUTIONS, keras.layers.Dense)
+WITH_KERNEL = (*SPARSE, *DEPTHWISE, *TRANSPOSED, *SEPARABLE)
 
 
 def sparsify(model: keras.Model, pattern: Pattern, share: float | None = None, scope: Scope = "layer") -> keras.Model:
@@ -67,9 +67,11 @@ def sparsify(model: keras.Model, pattern: Pattern, share: float | None = None, s
             stays dense.
     """
     _check(pattern, share, scope)
-    copy = _copy(model)
-    reasons = _reasons(copy)
-    sparse = [layer for layer in copy.layers if isinstance(layer, _SPARSE) and layer.name not in reasons]
+    flat = unpacked(model)
+    copy = keras.models.clone_model(flat)
+    copy_weights(flat, copy)
+    reasons = dense_layers(copy)
+    sparse = [layer for layer in copy.layers if isinstance(layer, SPARSE) and layer.name not in reasons]
     if not sparse:
         why = "; ".join(f"{name} {reason}" for name, reason in reasons.items()) or "no layer has a kernel"
         raise InputError(f"{model.name} has nothing to make sparse ({why})", "expected a convolution inside it")
@@ -79,19 +81,6 @@ def sparsify(model: keras.Model, pattern: Pattern, share: float | None = None, s
         kernel, *bias = layer.get_weights()
         layer.set_weights([np.where(keep, kernel, 0), *bias])
     return copy
-
-
-def _copy(model: keras.Model) -> keras.Model:
-    flat = unpacked(model)
-    copy = keras.models.clone_model(flat)
-    for layer in copy.layers:
-        if layer.weights:
-            layer.set_weights(flat.get_layer(layer.name).get_weights())
-    if isinstance(model, keras.Sequential):
-        return copy
-    # Unpacked, a network takes and gives lists; the copy is called as the given one is.
-    ends = (keras.tree.pack_sequence_as(*pair) for pair in ((model.input, copy.inputs), (model.output, copy.outputs)))
-    return keras.Model(*ends, name=model.name)
 
 
 def _check(pattern: str, share: float | None, scope: str) -> None:
@@ -159,113 +148,6 @@ def _two_of_four(sizes: npt.NDArray[Any]) -> Keep:
 
 
 @dataclass(frozen=True)
-class LayerZeros:
-    """One layer with a kernel.
-
-    Attributes:
-        name: Of the layer.
-        weights: How many weights its kernel has.
-        zeros: How many of them are zero.
-        dense: Why :func:`sparsify` leaves it as it is; empty where it does not.
-    """
-
-    name: str
-    weights: int
-    zeros: int
-    dense: str = ""
-
-    @property
-    def share(self) -> float:
-        """Of zeros, 0..1."""
-        return self.zeros / self.weights
-
-
-def zero_report(model: keras.Model) -> tuple[LayerZeros, ...]:
-    """The zeros in each kernel of a network, depthwise and output layers included; biases are not counted.
-
-    Args:
-        model: A functional or sequential Keras model.
-
-    Raises:
-        InputError: A sub-classed model.
-    """
-    model = unpacked(model)
-    reasons, rows = _reasons(model), []
-    for layer in model.layers:
-        if isinstance(layer, _WITH_KERNEL):
-            kernels = [weight for weight in layer.get_weights() if weight.ndim > 1]
-            zeros = sum(int(np.count_nonzero(kernel == 0)) for kernel in kernels)
-            count = sum(kernel.size for kernel in kernels)
-            rows.append(LayerZeros(layer.name, count, zeros, reasons.get(layer.name, "")))
-    return tuple(rows)
-
-
-def zero_share(model: keras.Model) -> float:
-    """Share of zeros among all weights of a network's kernels, 0..1, dense layers included; 0 where there are none.
-
-    Raises:
-        InputError: A sub-classed model.
-    """
-    rows = zero_report(model)
-    return sum(row.zeros for row in rows) / max(1, sum(row.weights for row in rows))
-
-
-@dataclass(frozen=True)
-class Masks:
-    """Where weights may be other than zero.
-
-    Attributes:
-        keep: By layer name, true where a weight of the kernel stays; of the kernel's shape.
-    """
-
-    keep: Mapping[str, Keep]
-
-    def apply(self, model: keras.Model) -> None:
-        """Sets the other weights to zero, in place. Call it after each step of an optimiser, on any backend.
-
-        Momentum of the optimiser goes on for weights that are held at zero, and does no harm there. A moving average
-        of the weights stays zero where this is called before the average is taken.
-
-        Args:
-            model: The network the masks were made of, or another with layers of these names and shapes.
-
-        Raises:
-            InputError: A layer is missing or has another shape.
-        """
-        layers = {layer.name: layer for layer in _flat(model)}
-        for name, keep in self.keep.items():
-            kernel = getattr(layers.get(name), "kernel", None)
-            if kernel is None or tuple(kernel.shape) != keep.shape:
-                seen = "no such layer" if kernel is None else f"a kernel of {tuple(kernel.shape)}"
-                raise InputError(
-                    f"masks for {name} {keep.shape}, {seen} in {model.name}",
-                    "expected the network they were made of",
-                    "make the masks again",
-                )
-            kernel.assign(ops.where(keep, kernel, ops.zeros_like(kernel)))
-
-
-def keep_zeros(model: keras.Model) -> Masks:
-    """Masks that hold the weights at zero that are zero now, in all convolutions and dense layers.
-
-    Args:
-        model: A network with sparse weights; also a folded one (``convert.quantize.fold``) or one for
-            quantisation-aware training, whose zeros are in the same places.
-    """
-    kernels = {layer.name: layer.get_weights()[0] for layer in _flat(model) if isinstance(layer, _SPARSE)}
-    return Masks({name: kernel != 0 for name, kernel in kernels.items() if not kernel.all()})
-
-
-def _flat(model: keras.Model) -> Iterable[Any]:
-    """The layers of a network and of the networks inside it."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _flat(layer)
-        else:
-            yield layer
-
-
-@dataclass(frozen=True)
 class _Links:
     """How layers are connected, by layer name; a layer that is applied several times has the links of all places."""
 
@@ -285,18 +167,18 @@ def _links(model: keras.Model) -> _Links:
     return _Links(before, behind)
 
 
-def _reasons(model: keras.Model) -> dict[str, str]:
-    """Why layers stay dense, by name."""
+def dense_layers(model: keras.Model) -> dict[str, str]:
+    """Why layers of a functional model stay dense, by name; those that may be sparse are not in it."""
     links = _links(model)
     ends = _nearest([tensor._keras_history.operation for tensor in model.outputs], links.before)
     first = _nearest([tensor._keras_history.operation for tensor in model.inputs], links.behind)
     reasons = {}
     for layer in model.layers:
-        if not isinstance(layer, _WITH_KERNEL):
+        if not isinstance(layer, WITH_KERNEL):
             continue
         if isinstance(layer, DEPTHWISE):
             reasons[layer.name] = "is depthwise"
-        elif not isinstance(layer, _SPARSE):
+        elif not isinstance(layer, SPARSE):
             reasons[layer.name] = f"is a {type(layer).__name__}"
         elif layer.name in ends:
             reasons[layer.name] = "makes an output of the network"
@@ -313,7 +195,7 @@ def _nearest(start: list[Any], links: Mapping[str, list[Any]]) -> set[str]:
         if layer.name in seen:
             continue
         seen.add(layer.name)
-        if isinstance(layer, _WITH_KERNEL):
+        if isinstance(layer, WITH_KERNEL):
             found.add(layer.name)
         else:
             waiting.extend(links[layer.name])

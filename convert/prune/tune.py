@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -86,7 +86,6 @@ class ByLabels:
     distil: float
     seed: int
     folder: Path
-    _checkpoint: str = field(default="checkpoint.npz", init=False)
 
     def tune(self, model: keras.Model, channels: Channels, steps: int) -> keras.Model:
         """A trained copy."""
@@ -94,7 +93,7 @@ class ByLabels:
             return model
         recipe = self._with_steps(steps)
         trainee = SmallTrainee(model, self.whole if self.distil else None, self.distil)
-        checkpoint = self.folder / self._checkpoint
+        checkpoint = self.folder / "checkpoint.npz"
         training = Training(recipe, self.pools, checkpoint, lambda source: {}, Teller(steps), trainee)
         source, _ = train(training)
         checkpoint.unlink(missing_ok=True)

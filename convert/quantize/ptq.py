@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from convert.forward import run_network
 from convert.progress import Progress
 from convert.quantize.equalise import equalise
 from convert.quantize.fake_quant import fake_quantise
@@ -26,7 +27,6 @@ from convert.quantize.rounding import round_kernel
 from convert.quantize.split_leaky import split_leaky
 from convert.quantize.supported import check_finite, check_supported
 from convert.quantize.tensors import Range, TensorPlan, plan_tensors
-from convert.quiet import quiet
 
 Relevance = Callable[[Sequence[npt.NDArray[np.float32]]], npt.NDArray[np.float32]]
 
@@ -127,7 +127,7 @@ def quantise(
         seen = equalise(exact, plan, seen)
     ranges = choose_ranges(exact, plan, seen, options.ranges)
     ranges[plan.group[plan.points[0]]] = input_range
-    where = relevance(_outputs(exact, samples)) if relevance and options.refit else None
+    where = relevance(run_network(exact, samples)) if relevance and options.refit else None
     rounded = _copy(exact)
     if options.refit:
         show = progress("refitting weights")
@@ -155,11 +155,6 @@ def _copy(model: keras.Model) -> keras.Model:
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     return copy
-
-
-def _outputs(model: keras.Model, samples: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-    with quiet():
-        return [np.asarray(each) for each in keras.tree.flatten(model.predict(samples, batch_size=8, verbose=0))]
 
 
 def round_kernels(model: keras.Model, per_tensor: bool = False) -> None:

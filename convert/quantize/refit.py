@@ -19,6 +19,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from convert.quantize.graph import float_layers, inputs_of, is_convolution, is_depthwise, outputs_of
+from convert.quantize.layerwise import BATCH, Flow, in_batches
 from convert.quantize.patches import Places, patches_at, places
 from convert.quantize.relevance import resized
 from convert.quantize.rounding import round_kernel, round_weights
@@ -26,7 +27,6 @@ from convert.quantize.support import solve_nonzero
 from convert.quantize.tensors import Range, TensorPlan
 
 Doubles = npt.NDArray[np.float64]
-Flow = dict[str, list[Any]]
 
 # Pull towards the float weights, as a share of the mean variance of the inputs.
 _RIDGE = 1e-2
@@ -36,7 +36,6 @@ _LEAST_VARIANCE = 1e-9
 _PLACES, _PLACES_PER_INPUT = 60_000, 16
 # Beyond this many inputs of one output a second moment takes too much memory and time: weights are only rounded.
 _MAX_INPUTS = 2304
-_BATCH = 8
 # The largest tensor of all pictures may take this much; fewer pictures are used where it would be more.
 _MAX_BYTES = 384 << 20
 _MAX_SAMPLES = 128
@@ -87,7 +86,7 @@ def spread_weights(relevance: npt.NDArray[np.float32]) -> npt.NDArray[np.float32
 def sample_count(model: keras.Model, available: int) -> int:
     """How many pictures' tensors fit into memory side by side."""
     largest = max(int(np.prod(tensor.shape[1:])) for layer in model.layers for tensor in _results(layer))
-    return min(available, _MAX_SAMPLES, max(_BATCH, _MAX_BYTES // (4 * largest)))
+    return min(available, _MAX_SAMPLES, max(BATCH, _MAX_BYTES // (4 * largest)))
 
 
 def _results(layer: Any) -> list[Any]:
@@ -113,22 +112,12 @@ class _Walk:
         self._ends = outputs_of(model)
         self._points = set(plan.inner) - leave
         self._float = float_layers(model, leave)
-        self._batches = [tf.constant(samples[i : i + _BATCH]) for i in range(0, len(samples), _BATCH)]
-        self._exact: Flow = {}
-        self._rounded: Flow = {}
-        self._uses: dict[str, int] = {}
-        for layer in model.layers:
-            if not isinstance(layer, keras.layers.InputLayer):
-                for name in inputs_of(layer):
-                    self._uses[name] = self._uses.get(name, 0) + 1
+        batches = in_batches(samples)
+        self._exact, self._rounded = Flow(model, batches), Flow(model, batches)
 
     def visit(self, layer: Any) -> None:
         """Runs one layer in both networks; fits it first where it is a convolution."""
-        if isinstance(layer, keras.layers.InputLayer):
-            # Pixels are exact in int8 only where 0 is the value of a whole pixel.
-            self._exact[layer.name], self._rounded[layer.name] = self._batches, self._round(layer.name, self._batches)
-            return
-        exact = self._run(layer, self._exact)
+        exact = self._exact.run(layer)
         if is_convolution(layer):
             (source,) = inputs_of(layer)
             weights = None
@@ -136,27 +125,16 @@ class _Walk:
                 weights = resized(self._weights, tuple(exact[0].shape[1:3]))
             in_float = layer.name in self._float
             fit_convolution(layer, self._rounded[source], exact, weights, in_float, self._random, self._keep_zeros)
-        rounded = self._run(layer, self._rounded)
-        if layer.name in self._points:
-            rounded = self._round(layer.name, rounded)
-        self._exact[layer.name], self._rounded[layer.name] = exact, rounded
-        self._forget(layer)
+        rounded = self._rounded.run(layer)
+        # The input too: pixels are exact in int8 only where 0 is the value of a whole pixel.
+        if layer.name in self._points or isinstance(layer, keras.layers.InputLayer):
+            self._rounded[layer.name] = self._round(layer.name, rounded)
+        for flow in (self._exact, self._rounded):
+            flow.forget(layer)
 
     def _round(self, point: str, batches: list[Any]) -> list[Any]:
         low, high = self._ranges[self._plan.group[point]]
         return [tf.quantization.fake_quant_with_min_max_args(each, low, high) for each in batches]
-
-    def _run(self, layer: Any, flow: Flow) -> list[Any]:
-        sources = [flow[name] for name in inputs_of(layer)]
-        several = isinstance(layer.input, (list, tuple))
-        return [layer(list(each) if several else each[0], training=False) for each in zip(*sources, strict=True)]
-
-    def _forget(self, layer: Any) -> None:
-        """Frees what nobody reads any more."""
-        for name in inputs_of(layer):
-            self._uses[name] -= 1
-            if not self._uses[name]:
-                del self._exact[name], self._rounded[name]
 
 
 def fit_convolution(

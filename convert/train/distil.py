@@ -8,7 +8,7 @@ little: its normalisation is folded, so that a few hundred pictures cannot upset
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,16 @@ import numpy as np
 from keras import ops
 
 from convert.source import SourceModel
-from convert.train.augment import Augmentation, Example
+from convert.train.augment import Augmentation, Example, Pixels
 from convert.train.feed import Feed, Mixture, compressed, decompressed
 from convert.train.loss import cross_entropy
 from convert.train.memory import keep_memory
 from convert.train.targets import Floats, Matching
 from runtime.card import InputSpec
+from runtime.engine import TensorSpec
 from runtime.errors import RunError
+from runtime.frame import Frame
+from runtime.preprocess import Preprocessor, place
 
 _CLIP_NORM = 10.0
 
@@ -104,8 +107,7 @@ def distil(
         jit_compile=keras.backend.backend() == "jax",
     )
     averages = [weight.copy() for weight in whole.get_weights()]
-    for step, batch in _feed(student, pictures, lesson).batches(0, lesson.steps):
-        images = _fitted(batch.images, student.input)
+    for step, images in lesson_inputs(student.input, pictures, lesson):
         wanted = answers.predict_on_batch(images)
         loss = float(np.asarray(whole.train_on_batch(images, wanted)))
         if not np.isfinite(loss):
@@ -118,12 +120,53 @@ def distil(
     whole.set_weights(averages)
 
 
-def _feed(student: SourceModel, pictures: Pictures, lesson: Lesson) -> Feed:
+def lesson_inputs(spec: InputSpec, pictures: Pictures, lesson: Lesson) -> Iterator[tuple[int, Floats]]:
+    """What a student looks at: augmented pictures, in the shape in which the device will show it pictures.
+
+    Args:
+        spec: Its input; where that is letterboxed, pictures get their borders before they are augmented.
+        pictures: What they are made of.
+        lesson: How.
+
+    Yields:
+        Steps from 0, and ``(batch, height, width, 3)`` inputs.
+    """
+    side = max(spec.width, spec.height)
+    square = dataclasses.replace(spec, width=side, height=side)
+    mixture = Mixture((_Placed(pictures, spec),), (1.0,))
     nowhere = np.zeros((1, 4), np.float32)
-    mixture = Mixture((pictures,), (1.0,))
-    side = max(student.input.width, student.input.height)
-    square = dataclasses.replace(student.input, width=side, height=side)
-    return Feed(mixture, lesson.augmentation, square, nowhere, Matching(), lesson.batch, lesson.seed)
+    feed = Feed(mixture, lesson.augmentation, square, nowhere, Matching(), lesson.batch, lesson.seed)
+    for step, batch in feed.batches(0, lesson.steps):
+        yield step, _fitted(batch.images, spec)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Pictures with the aspect ratio of an input, as the device gives it to them."""
+
+    pictures: Pictures
+    spec: InputSpec
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> Example:
+        example = self.pictures[index]
+        return dataclasses.replace(example, pixels=_placed(example.pixels, self.spec))
+
+
+def _placed(pixels: Pixels, spec: InputSpec) -> Pixels:
+    """A picture between the borders of an input, or cut as for it, at its own resolution."""
+    if spec.resize == "stretch":
+        return pixels
+    height, width = pixels.shape[:2]
+    # The augmentation magnifies: an input's worth of pixels would be too few for it.
+    scale = min(place(spec, width, height).scale)
+    size = (max(1, round(spec.width / scale)), max(1, round(spec.height / scale)))
+    canvas = dataclasses.replace(spec, width=size[0], height=size[1], color="bgr", scale=(1.0,), offset=(0.0,))
+    result = np.empty((1, size[1], size[0], 3), np.uint8)
+    Preprocessor(canvas, TensorSpec(spec.name, result.shape, result.dtype)).write(Frame(pixels), result)
+    return np.asarray(result[0])
 
 
 def _fitted(images: Floats, spec: InputSpec) -> Floats:

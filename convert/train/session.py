@@ -11,14 +11,13 @@ from typing import Any
 
 import keras
 
-from convert.cards import make_card, tool_versions
+from convert.cards import tool_versions
 from convert.data import Dataset, open_data, read_dataset
 from convert.data.scenes import scenes_folder
 from convert.evaluate.detection import average_precision, predict
-from convert.evaluate.keras_executor import KerasExecutor
+from convert.evaluate.keras_executor import float_detector
 from convert.fetch import fetch_file, find_folder
 from convert.progress import Progress
-from convert.quantize.heads import split_heads
 from convert.recipe import Recipe, TrainedRecipe
 from convert.source import SourceModel
 from convert.train.checkpoint import State
@@ -30,7 +29,6 @@ from convert.train.record import write_record
 from convert.train.trainee import FloatTrainee, Trainee
 from convert.train.trainer import Training, train
 from convert.train.weights import save_weights
-from runtime.detector import Detector
 from runtime.errors import InputError
 from runtime.files import make_folder
 
@@ -172,9 +170,7 @@ def open_test(path: Path, recipe: Recipe, strict: bool) -> Dataset:
 
 def measure_on(source: SourceModel, datasets: dict[str, Dataset]) -> dict[str, float]:
     """AP50 and AP50-95 of a float network per data set, through the device's own steps."""
-    split = split_heads(source)
-    card = make_card(source, split.bindings)
-    detector = Detector(card, KerasExecutor(split, card.input))
+    detector = float_detector(source)
     figures: dict[str, float] = {}
     for name, dataset in datasets.items():
         measured = average_precision(predict(detector, dataset), dataset, source.labels.names)

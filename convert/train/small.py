@@ -11,14 +11,14 @@ import keras
 
 from convert.recipe import Recipe
 from convert.source import SourceModel
-from convert.train.fused_norm import fuse_norms
 from convert.train.targets import Floats
 from convert.train.teacher import Distilled, Teacher, resized_model
+from convert.train.trainee import FloatSteps
 from convert.trained import random_network
 
 
 @dataclass(frozen=True)
-class SmallTrainee:
+class SmallTrainee(FloatSteps):
     """A network of a recipe that has lost channels.
 
     Attributes:
@@ -33,10 +33,12 @@ class SmallTrainee:
 
     @cached_property
     def key(self) -> bytes:
-        """Shapes and weights it starts from."""
+        """Shapes and weights it starts from, and those of its teacher."""
         digest = hashlib.sha256(repr(self.distil).encode())
-        for weight in self.model.get_weights():
-            digest.update(repr(weight.shape).encode() + weight.tobytes())
+        for model in (self.model, self.whole):
+            for weight in model.get_weights() if model is not None else ():
+                digest.update(repr(weight.shape).encode() + weight.tobytes())
+            digest.update(b"end")
         return digest.digest()
 
     def build(self, recipe: Recipe, size: int | None = None) -> SourceModel:
@@ -46,17 +48,6 @@ class SmallTrainee:
 
     def start(self, model: keras.Model) -> None:
         """It is built with its start weights."""
-
-    def quick(self, model: keras.Model) -> keras.Model:
-        """With fused batch normalisation."""
-        return fuse_norms(model)
-
-    def averaged(self, model: keras.Model) -> list[bool]:
-        """All of them."""
-        return [True] * len(model.weights)
-
-    def before(self, model: keras.Model, step: int) -> None:
-        """Nothing to do."""
 
     def targets(self, images: Floats, targets: Floats) -> Floats:
         """The labels, and beside them the teacher's answers."""

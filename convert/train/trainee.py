@@ -53,8 +53,23 @@ class Trainee(Protocol):
         ...
 
 
+class FloatSteps:
+    """How any float network trains, step by step."""
+
+    def quick(self, model: keras.Model) -> keras.Model:
+        """With fused batch normalisation."""
+        return fuse_norms(model)
+
+    def averaged(self, model: keras.Model) -> list[bool]:
+        """All of them."""
+        return [True] * len(model.weights)
+
+    def before(self, model: keras.Model, step: int) -> None:
+        """Nothing to do."""
+
+
 @dataclass(frozen=True)
-class FloatTrainee:
+class FloatTrainee(FloatSteps):
     """The float network of a recipe.
 
     Attributes:
@@ -78,17 +93,6 @@ class FloatTrainee:
         """Adopts the start weights."""
         if self.weights is not None:
             adopt_weights(model, self.weights, self.widen)
-
-    def quick(self, model: keras.Model) -> keras.Model:
-        """With fused batch normalisation."""
-        return fuse_norms(model)
-
-    def averaged(self, model: keras.Model) -> list[bool]:
-        """All of them."""
-        return [True] * len(model.weights)
-
-    def before(self, model: keras.Model, step: int) -> None:
-        """Nothing to do."""
 
     def targets(self, images: Floats, targets: Floats) -> Floats:
         """As they are."""

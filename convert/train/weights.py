@@ -47,7 +47,20 @@ def load_weights(model: keras.Model, path: Path) -> None:
     Raises:
         InputError: The file is missing or damaged, or a layer is missing or has other shapes.
     """
-    stored = read_weights(path)
+    assign_weights(model, read_weights(path), path)
+
+
+def assign_weights(model: keras.Model, stored: Arrays, path: Path) -> None:
+    """Sets all weights of a network to those of a file that was read.
+
+    Args:
+        model: The network.
+        stored: What :func:`read_weights` gave.
+        path: The file, for the message.
+
+    Raises:
+        InputError: A layer is missing or has other shapes.
+    """
     for layer in model.layers:
         if layer.weights and not _set(layer, stored):
             raise InputError(f"{path} has no weights for layer {layer.name}", "expected the weights of this network")

@@ -10,13 +10,11 @@ import cv2
 import keras
 import numpy as np
 
-from convert.cards import make_card
-from convert.evaluate.keras_executor import KerasExecutor
+from convert.evaluate.keras_executor import float_detector
 from convert.importers import load_source
-from convert.quantize.heads import SplitModel, split_heads
+from convert.quantize.heads import SplitModel
 from convert.quantize.tflite import to_tflite
 from runtime.card import OutputBinding
-from runtime.detector import Detector
 from tests.nets import ANCHORS, DarknetWriter
 
 LABELS = ("wren", "robin", "finch")
@@ -28,8 +26,7 @@ def label_pictures(cfg: Path, photos: Path, folder: Path, score: float = 0.25) -
     (folder / "labels").mkdir()
     (folder / "classes.txt").write_text("\n".join(LABELS) + "\n")
     source = load_source(cfg)
-    split = split_heads(source)
-    detector = Detector(make_card(source, split.bindings), KerasExecutor(split, source.input), score=score)
+    detector = float_detector(source, score)
     for path in sorted(photos.glob("*.png")):
         shutil.copy(path, folder / "images")
         image = cv2.imread(str(path))

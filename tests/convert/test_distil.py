@@ -311,6 +311,34 @@ def test_trainees_are_told_apart(ssd: SourceModel) -> None:
     assert SmallTrainee(ssd.model, None, 1.0).key in keys
 
 
+def test_trainees_with_other_teachers_are_told_apart(ssd: SourceModel) -> None:
+    """A checkpoint made with one teacher is not gone on with under another."""
+    small, other = halved(ssd).model, keras.models.clone_model(ssd.model)
+    other.set_weights(ssd.model.get_weights())
+    same = SmallTrainee(small, other, 1.0).key
+    assert same == SmallTrainee(small, ssd.model, 1.0).key
+    randomise(other, 4)
+    keys = {SmallTrainee(small, teacher, 1.0).key for teacher in (None, ssd.model, other)}
+    assert len(keys) == 3
+    assert same in keys
+
+
+def test_checkpoint_of_another_teacher_is_not_taken_up(
+    ssd: SourceModel, pools: tuple[Pool, ...], tmp_path: Path
+) -> None:
+    small, other = halved(ssd).model, randomise(keras.models.clone_model(ssd.model), 4)
+    steps: list[int] = []
+
+    def progress(state: Any, loss: float, rate: float) -> None:
+        steps.append(state.step)
+
+    for teacher in (ssd.model, ssd.model, other):
+        trainee = SmallTrainee(small, teacher, 1.0)
+        train(Training(two_steps(), pools, tmp_path / "state.npz", lambda source: {}, progress, trainee))
+    # The second finds a finished training, the third starts anew.
+    assert steps == [1, 2, 1, 2]
+
+
 def test_tuned_by_labels(ssd: SourceModel, pools: tuple[Pool, ...], tmp_path: Path) -> None:
     small = halved(ssd).model
     tuner = ByLabels(two_steps(), pools, ssd.model, 1e-3, 1.0, 1, tmp_path)

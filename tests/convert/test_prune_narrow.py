@@ -20,7 +20,7 @@ from convert.train.weights import read_weights, save_weights
 from convert.trained import load_trained, random_network
 from runtime.errors import InputError
 from tests.convert.prune_family import counted
-from tests.convert.small_nets import pictures, randomise, run
+from tests.convert.small_nets import conv, make, pictures, randomise, relu, run
 
 SIZE = 96
 
@@ -82,6 +82,46 @@ def test_whole_network_is_not_pruned(whole: keras.Model, tmp_path: Path) -> None
     model, gone = load_narrow(whole, tmp_path / "whole.npz")
     assert gone is None
     assert all(map(np.array_equal, model.get_weights(), whole.get_weights()))
+
+
+def groups(image: Any) -> Any:
+    """Grouped convolutions of two, three and one channel a group."""
+    x = relu(conv(image, 8, name="plain"))
+    x = relu(conv(x, 12, groups=4, name="fours"))
+    x = relu(conv(x, 12, groups=12, name="each"))
+    return conv(x, 5, 1, name="head")
+
+
+@pytest.fixture(scope="module")
+def grouped() -> keras.Model:
+    return make(groups)
+
+
+@pytest.mark.parametrize("left", [3, 1])
+def test_groups_that_left(left: int, grouped: keras.Model, tmp_path: Path) -> None:
+    graph = Lineage(grouped).graph
+    keep = np.ones(graph.classes, np.bool_)
+    keep[graph.makes["fours"][3 * left :]] = False
+    pruned = remove(graph, keep)
+    assert (pruned.get_layer("fours").groups, pruned.get_layer("each").groups) == (left, 3 * left)
+    save_weights(tmp_path / "groups.npz", pruned)
+    model, gone = load_narrow(grouped, tmp_path / "groups.npz")
+    assert (model.get_layer("fours").groups, model.get_layer("each").groups) == (left, 3 * left)
+    for found, expected in zip(run(model, pictures(2)), run(pruned, pictures(2)), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert gone is not None
+    assert (gone.macs_before, gone.macs_after) == (counted(grouped), counted(pruned))
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 11])
+def test_a_part_of_a_group(count: int, grouped: keras.Model, tmp_path: Path) -> None:
+    """Four groups of three filters: these are no whole groups."""
+    save_weights(tmp_path / "parts.npz", grouped)
+    stored = read_weights(tmp_path / "parts.npz")
+    kernel, bias = stored["fours/kernel"][..., :count], stored["fours/bias"][:count]
+    change(tmp_path / "parts.npz", fours__kernel=kernel, fours__bias=bias)
+    with pytest.raises(InputError, match=r"parts\.npz does not fit together|parts\.npz has no weights for layer"):
+        load_narrow(grouped, tmp_path / "parts.npz")
 
 
 def test_recipe_with_pruned_weights(pruned: keras.Model, weights: Path) -> None:

@@ -25,7 +25,7 @@ from runtime.errors import BudgetError, InputError
 from tests.convert.prune_family import counted, mixed
 from tests.convert.small_nets import make, pictures, run
 
-PLAN = PrunePlan(Target("macs", 0), "l1", rounds=3, train_steps=5, final_steps=9)
+PLAN = PrunePlan(target=Target("macs", 0), rank="l1", rounds=3, train_steps=5, final_steps=9)
 
 
 class KilledError(Exception):

@@ -11,18 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convert.prune.graph import unpacked
-from convert.prune.sparsity import (
-    LayerZeros,
-    Masks,
-    Pattern,
-    Scope,
-    _two_of_four,
-    keep_zeros,
-    layer_adaptive,
-    sparsify,
-    zero_report,
-    zero_share,
-)
+from convert.prune.plan import Scope
+from convert.prune.sparsity import Pattern, _two_of_four, layer_adaptive, sparsify
+from convert.prune.zeros import LayerZeros, Masks, keep_zeros, zero_report, zero_share
 from convert.quantize.ptq import Options
 from convert.train.fused_norm import fuse_norms
 from convert.train.qat_network import qat_network, set_ranges

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convert.prune.sparsity import keep_zeros, sparsify
+from convert.prune.sparsity import sparsify
+from convert.prune.zeros import keep_zeros
 from convert.quantize import refit as refit_module
 from convert.quantize import support
 from convert.quantize.ptq import DEFAULT, PLAIN, Options, Quantized, leave_float
