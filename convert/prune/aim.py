@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -13,7 +14,9 @@ from convert.prune.choose import check_ratio, remove_share, remove_until
 from convert.prune.graph import Keep
 from convert.prune.lineage import Lineage
 from convert.prune.measure import Scales, bisect
+from convert.prune.milliseconds import timed
 from convert.prune.plan import LATENCY_TOLERANCE, PrunePlan
+from convert.prune.work import Work
 from runtime.errors import BudgetError, InputError
 
 Doubles = npt.NDArray[np.float64]
@@ -41,9 +44,16 @@ class Aim:
     lineage: Lineage
     scales: Scales | None
 
+    @cached_property
+    def work(self) -> Work:
+        """What channels cost: multiply-accumulates, weighed with the time of their layers where time is the target."""
+        if self.plan.target.goal == "latency" and self.scales is not None:
+            return timed(self.lineage.work, self.scales.by_layer())
+        return self.lineage.work
+
     @property
     def full(self) -> float:
-        """Multiply-accumulates of the whole network."""
+        """Work of the whole network, in multiply-accumulates."""
         return self.lineage.work.macs(self.lineage.everything)
 
     def check(self) -> None:
@@ -69,7 +79,7 @@ class Aim:
             )
 
     def level(self, scores: Doubles, build: Build) -> float:
-        """Multiply-accumulates that a size or a latency stands for, found by trying shapes.
+        """Work that a size or a latency stands for, found by trying shapes.
 
         Args:
             scores: ``(classes,)``, what each class of the whole network matters.
@@ -105,8 +115,8 @@ class Aim:
 
         Args:
             scores: ``(classes,)``, what each class matters.
-            level: Multiply-accumulates to begin with.
-            most: Multiply-accumulates of the round before.
+            level: Work to begin with.
+            most: Work of the round before.
             build: From what stays to the network.
 
         Raises:
@@ -125,7 +135,7 @@ class Aim:
             if off <= close:
                 break
             # From what the shape has: channels leave in steps, so it may have much less than it was given.
-            level = min(level, self.lineage.work.macs(keep)) * middle * wanted / value
+            level = min(level, self.work.macs(keep)) * middle * wanted / value
             level = max(self.least(scores), min(level, most))
         _, value, model, keep = min(tries, key=lambda each: each[0])
         if not self.met(value):
@@ -133,12 +143,12 @@ class Aim:
         return model, keep
 
     def until(self, scores: Doubles, level: float) -> Keep:
-        """What stays at so many multiply-accumulates.
+        """What stays for so much work.
 
         Raises:
             BudgetError: The smallest shape has more.
         """
-        work, plan = self.lineage.work, self.plan
+        work, plan = self.work, self.plan
         keep = remove_until(
             self.lineage.graph, scores, lambda k: work.macs(k) <= level, work.prices, plan.scope, plan.multiple
         )
@@ -151,10 +161,10 @@ class Aim:
         return keep
 
     def least(self, scores: Doubles) -> float:
-        """Multiply-accumulates of the smallest network there is."""
+        """Work of the smallest network there is."""
         plan = self.plan
         keep = remove_until(self.lineage.graph, scores, lambda _: False, None, plan.scope, plan.multiple)
-        return self.lineage.work.macs(keep)
+        return self.work.macs(keep)
 
     def share(self, before: Keep, number: int, scores: Doubles) -> Keep:
         """What is left after a round towards a ratio."""

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from convert.prune.milliseconds import by_layer
 from convert.quantize.heads import split_heads
 from convert.quantize.tflite import to_tflite
 from convert.source import SourceModel
@@ -66,6 +67,10 @@ class Scales:
         whole, pruned = self._stopwatch.time([self._whole, self.file(model)])
         self._whole_ms = min(self._whole_ms, whole.ms)
         return self._whole_ms * (1 + pruned.slowdown / 100), self._whole_ms
+
+    def by_layer(self) -> dict[str, float]:
+        """Milliseconds of the whole network's layers, as far as they are known."""
+        return by_layer(self._stopwatch.by_op(self._whole), split_heads(self._source), self._source.model)
 
 
 def bisect(

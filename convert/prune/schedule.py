@@ -209,12 +209,12 @@ class _Run:
             return build(keep), keep
         level = self.aim.full * (self.level / self.aim.full) ** (number / self.plan.rounds)
         if goal in ("size", "latency") and number == self.plan.rounds:
-            return self.aim.corrected(scores, level, self.lineage.work.macs(state.keep), build)
+            return self.aim.corrected(scores, level, self.aim.work.macs(state.keep), build)
         keep = self.aim.until(scores, level)
         return build(keep), keep
 
     def _level(self) -> float:
-        """Multiply-accumulates that the target stands for."""
+        """Work that the target stands for."""
         target, whole = self.plan.target, self.job.whole
         if target.goal in ("ratio", "macs"):
             return self.aim.full if target.goal == "ratio" else target.value

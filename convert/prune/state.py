@@ -27,7 +27,7 @@ class Point:
         round: 0 for the whole network.
         macs: Multiply-accumulates of one inference.
         removed: Share of the channels that is gone, 0..1.
-        level: Multiply-accumulates the target stands for.
+        level: Work the target stands for, in multiply-accumulates; for a latency weighed with the layers' times.
         bytes: Of the plain int8 file.
         ms, whole_ms: Milliseconds of an int8 inference, and of the whole network's in the same rounds of timing.
         map50, map50_95: AP of the float network in percent, where there were annotated pictures.

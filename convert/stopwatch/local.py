@@ -9,6 +9,7 @@ from pathlib import Path
 
 from convert.stopwatch.timing import RUNS, Timing, check_counts, describe, timings
 from runtime.board import cpu_name
+from runtime.profile import profile
 from runtime.provider import provider
 from runtime.rounds import time_inference
 
@@ -43,6 +44,14 @@ class LocalStopwatch:
             for path, data in zip(paths, files, strict=True):
                 path.write_bytes(data)
             return timings(time_inference(paths, [self.threads], self.runs), self.name)
+
+    def by_op(self, file: bytes) -> dict[str, float]:
+        """Milliseconds by op; see :meth:`convert.stopwatch.Stopwatch.by_op`."""
+        with tempfile.TemporaryDirectory(prefix="edgewren-") as folder:
+            path = Path(folder) / "whole.tflite"
+            path.write_bytes(file)
+            ops = profile(path, self.threads).ops
+        return {op.outputs[0]: op.min_ms for op in ops if op.min_ms is not None and op.outputs}
 
 
 def time_files(files: Sequence[bytes]) -> list[Timing]:

@@ -46,6 +46,14 @@ class Stopwatch(Protocol):
             RunError: The measurement failed, or the board was throttled.
         """
 
+    def by_op(self, file: bytes) -> dict[str, float]:
+        """Milliseconds of a model's ops by the name of the tensor each writes; empty where nothing tells.
+
+        Raises:
+            InputError: What the user can put right, such as a board that cannot be reached.
+            RunError: The model cannot be run there.
+        """
+
 
 def describe(machine: str, provider: str, threads: int) -> str:
     """The name of a stopwatch."""

@@ -62,6 +62,9 @@ class Clock:
     def whole_size(self) -> int:
         return self.size(self.whole)
 
+    def by_layer(self) -> dict[str, float]:
+        return {}
+
     def ms(self, model: keras.Model) -> float:
         return self.floor + counted(model) * 1e-5
 
