@@ -213,8 +213,13 @@ def _budget_requirements(budget: Budget) -> list[tuple[bool, str, str]]:
 def _prune_requirements(plan: PruneRecipe) -> list[tuple[bool, str, str]]:
     given = [target.goal for target in plan.targets]
     return [
-        (len(given) == 1, f"prune with {' and '.join(given) or 'no target'}", "one of ratio, macs, size and latency"),
+        (
+            len(given) == 1,
+            f"prune with {' and '.join(given) or 'no target'}",
+            "one of ratio, macs, size, latency and speedup",
+        ),
         *((t.value > 0, f"prune.{t.goal} {t.value:g}", "a number above 0") for t in plan.targets),
+        (plan.speedup is None or plan.speedup > 1, f"prune.speedup {plan.speedup}", "a number above 1"),
         (plan.ratio is None or plan.ratio < 1, f"prune.ratio {plan.ratio}", "a share below 1"),
         (plan.multiple > 0, f"prune.multiple {plan.multiple}", "at least 1"),
         (plan.rounds > 0, f"prune.rounds {plan.rounds}", "at least 1"),

@@ -38,6 +38,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     target.add_argument("--macs", type=quantity, metavar="N", help="multiply-accumulates left, such as 60M")
     target.add_argument("--size", type=quantity, metavar="BYTES", help="of the int8 file, such as 400k")
     target.add_argument("--latency", type=number, metavar="MS", help="milliseconds of an int8 inference, one thread")
+    target.add_argument("--speedup", type=number, metavar="X", help="times as fast as the whole network, such as 1.5")
     parser.add_argument("--device", metavar="USER@HOST", help="take times on that board over ssh, not here")
     parser.add_argument("--ssh-config", type=Path, metavar="F", help="with --device: ssh's configuration (ssh -F)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="pictures to rank, fit and train on; no labels needed")
@@ -118,7 +119,7 @@ def _target(arguments: argparse.Namespace) -> Target | None:
     elif len(given) != 1:
         raise InputError(
             " and ".join(flags) or "no target",
-            "expected exactly one of --ratio, --macs, --size and --latency",
+            "expected exactly one of --ratio, --macs, --size, --latency and --speedup",
         )
     if not given:
         return None

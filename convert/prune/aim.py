@@ -15,7 +15,7 @@ from convert.prune.graph import Keep
 from convert.prune.lineage import Lineage
 from convert.prune.measure import Scales, bisect
 from convert.prune.milliseconds import timed
-from convert.prune.plan import LATENCY_TOLERANCE, PrunePlan
+from convert.prune.plan import TIME_TOLERANCE, TIMED, PrunePlan
 from convert.prune.work import Work
 from runtime.errors import BudgetError, InputError
 
@@ -47,7 +47,7 @@ class Aim:
     @cached_property
     def work(self) -> Work:
         """What channels cost: multiply-accumulates, weighed with the time of their layers where time is the target."""
-        if self.plan.target.goal == "latency" and self.scales is not None:
+        if self.plan.target.goal in TIMED and self.scales is not None:
             return timed(self.lineage.work, self.scales.by_layer())
         return self.lineage.work
 
@@ -61,8 +61,8 @@ class Aim:
 
         Raises:
             BudgetError: Fewer multiply-accumulates than the smallest shape has.
-            InputError: A ratio that would empty a layer, a number of multiply-accumulates the network has already, or
-                a file wanted of a network that has none.
+            InputError: A ratio that would empty a layer, what the network meets already, or a file wanted of a network
+                that has none.
         """
         target, alike = self.plan.target, np.ones(self.lineage.graph.classes)
         if target.goal == "ratio":
@@ -71,6 +71,8 @@ class Aim:
         elif target.goal == "macs":
             _less(target.value, self.full, "{:.4g} MACs")
             self.until(alike, target.value)
+        elif target.goal == "speedup" and not target.value > 1:
+            raise InputError(f"a speedup of {target.value:g}", "expected a number above 1, such as 1.5")
         elif self.scales is None:
             raise InputError(
                 f"--{target.goal} for a network without known input and heads",
@@ -96,18 +98,17 @@ class Aim:
         def shaped(share: float) -> keras.Model:
             return build(self.until(scores, share * self.full))
 
-        if target.goal == "size":
+        size = target.goal == "size"
+        if size:
             _less(target.value, scales.whole_size, "{:.0f} bytes")
-            share, size = bisect(lambda share: scales.size(shaped(share)), target.value, least, 1.0)
-            if size > (1 + _SIZE_SEARCH) * target.value:
-                raise self.missed(size)
-            return share * self.full
-        _less(target.value, scales.time(build(self.lineage.everything))[1], "{:.3g} ms")
+        elif target.goal == "latency":
+            _less(target.value, scales.time(build(self.lineage.everything))[1], "{:.3g} ms")
         # The last round's own shape is corrected; what is found here only has to be near.
-        near = LATENCY_TOLERANCE / 2
-        share, ms = bisect(lambda share: scales.time(shaped(share))[0], target.value, least, 1.0, close=near)
-        if abs(ms / target.value - 1) > LATENCY_TOLERANCE:
-            raise self.missed(ms)
+        near = _SIZE_SEARCH if size else TIME_TOLERANCE / 2
+        share, value = bisect(lambda share: self._measured(shaped(share)), self._wanted, least, 1.0, close=near)
+        off = value / self._wanted - 1
+        if off > _SIZE_SEARCH if size else abs(off) > TIME_TOLERANCE:
+            raise self.missed(value)
         return share * self.full
 
     def corrected(self, scores: Doubles, level: float, most: float, build: Build) -> tuple[keras.Model, Keep]:
@@ -122,9 +123,9 @@ class Aim:
         Raises:
             BudgetError: The target is not met; the message has the closest point.
         """
-        wanted, size = self.plan.target.value, self.plan.target.goal == "size"
+        wanted, size = self._wanted, self.plan.target.goal == "size"
         # Sizes are an upper limit; milliseconds scatter, so they may be met from both sides.
-        middle, close = (1 - _SIZE_TOLERANCE / 2, _SIZE_TOLERANCE / 2) if size else (1.0, LATENCY_TOLERANCE / 2)
+        middle, close = (1 - _SIZE_TOLERANCE / 2, _SIZE_TOLERANCE / 2) if size else (1.0, TIME_TOLERANCE / 2)
         tries: list[tuple[tuple[bool, float], float, keras.Model, Keep]] = []
         for _ in range(_CORRECTIONS):
             keep = self.until(scores, level)
@@ -173,30 +174,44 @@ class Aim:
         return before & remove_share(self.lineage.graph, scores, ratio, plan.scope, plan.multiple)
 
     def met(self, value: float) -> bool:
-        """Whether so many bytes or milliseconds are what was asked for."""
-        wanted = self.plan.target.value
+        """Whether so many bytes, milliseconds, or parts of the whole network's time are what was asked for."""
         if self.plan.target.goal == "size":
-            return value <= wanted
-        return abs(value / wanted - 1) <= LATENCY_TOLERANCE
+            return value <= self._wanted
+        return abs(value / self._wanted - 1) <= TIME_TOLERANCE
 
     def missed(self, value: float) -> BudgetError:
-        """The error for a size or a latency that came closest and is not close enough."""
-        wanted, where = self.plan.target.value, self.scales.where if self.scales else ""
-        if self.plan.target.goal == "size":
+        """The error for what came closest (see :meth:`met`) and is not close enough."""
+        target, where = self.plan.target, self.scales.where if self.scales else ""
+        if target.goal == "size":
             return BudgetError(
-                f"the closest to {wanted:.0f} bytes that was found is {value:.0f}",
+                f"the closest to {target} that was found is {value:.0f}",
                 "expected a file of at most the size asked for",
                 f"ask for --size {np.ceil(value / (1 - _SIZE_TOLERANCE)):.0f}",
             )
+        closest = f"{value:.3g}" if target.goal == "latency" else f"{1 / value:.3g}"
+        unit = " ms" if target.goal == "latency" else ""
         return BudgetError(
-            f"the closest to {wanted:g} ms that was found is {value:.3g} ms ({where})",
-            f"expected a target met within {LATENCY_TOLERANCE:.0%}",
-            f"ask for --latency {value:.3g}",
+            f"the closest to {target} that was found is {closest}{unit} ({where})",
+            f"expected a target met within {TIME_TOLERANCE:.0%}",
+            f"ask for --{target.goal} {closest}",
         )
 
+    def of_times(self, ms: float, whole_ms: float) -> float:
+        """What :meth:`met` wants to know of times: milliseconds, or the part of the whole network's."""
+        return ms / whole_ms if self.plan.target.goal == "speedup" else ms
+
+    @property
+    def _wanted(self) -> float:
+        """Bytes, milliseconds, or the part of the whole network's time."""
+        target = self.plan.target
+        return 1 / target.value if target.goal == "speedup" else target.value
+
     def _measured(self, model: keras.Model) -> float:
+        """The same of a network."""
         assert self.scales is not None
-        return self.scales.size(model) if self.plan.target.goal == "size" else self.scales.time(model)[0]
+        if self.plan.target.goal == "size":
+            return self.scales.size(model)
+        return self.of_times(*self.scales.time(model))
 
 
 def _less(wanted: float, have: float, unit: str) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
-Goal = Literal["ratio", "macs", "size", "latency"]
+Goal = Literal["ratio", "macs", "size", "latency", "speedup"]
 GOALS: tuple[Goal, ...] = get_args(Goal)
+# Those that a clock decides.
+TIMED: tuple[Goal, ...] = ("latency", "speedup")
 Scope = Literal["global", "layer"]
 Rank = Literal["l1", "l2", "activation", "apoz", "taylor", "random"]
 RANKS: tuple[Rank, ...] = get_args(Rank)
 # Those that look at pictures.
 NEED_PICTURES: tuple[Rank, ...] = ("activation", "apoz", "taylor")
 
-# A latency is met when it is this close.
-LATENCY_TOLERANCE = 0.10
+# A time is met when it is this close.
+TIME_TOLERANCE = 0.10
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Target:
 
     Attributes:
         goal: ``ratio`` (share of the channels that goes, 0..1), ``macs`` (multiply-accumulates left), ``size`` (bytes
-            of the int8 model file) or ``latency`` (milliseconds of an int8 inference).
+            of the int8 model file), ``latency`` (milliseconds of an int8 inference) or ``speedup`` (how many times as
+            fast as the whole network's).
         value: In that unit.
     """
 
@@ -31,7 +34,13 @@ class Target:
     value: float
 
     def __str__(self) -> str:
-        units = {"ratio": "{:g} of the channels", "macs": "{:.6g} MACs", "size": "{:.0f} bytes", "latency": "{:g} ms"}
+        units = {
+            "ratio": "{:g} of the channels",
+            "macs": "{:.6g} MACs",
+            "size": "{:.0f} bytes",
+            "latency": "{:g} ms",
+            "speedup": "{:g} times as fast",
+        }
         return units[self.goal].format(self.value)
 
 
@@ -88,7 +97,7 @@ class PruneRecipe(PruneSettings):
     """The ``[prune]`` section of a recipe: exactly one target, and how it is reached.
 
     Attributes:
-        ratio, macs, size, latency: See :class:`Target`.
+        ratio, macs, size, latency, speedup: See :class:`Target`.
         weights: The pruned network's weights beside the recipe, an ``.npz`` that ``python -m convert prune`` wrote;
             with it nothing is pruned again.
     """
@@ -97,6 +106,7 @@ class PruneRecipe(PruneSettings):
     macs: float | None = None
     size: float | None = None
     latency: float | None = None
+    speedup: float | None = None
     weights: str = ""
 
     @property

@@ -15,7 +15,7 @@ from convert.prune.aim import Aim
 from convert.prune.graph import Keep, channel_graph
 from convert.prune.lineage import Lineage
 from convert.prune.measure import Scales
-from convert.prune.plan import NEED_PICTURES, PrunePlan
+from convert.prune.plan import NEED_PICTURES, TIMED, PrunePlan
 from convert.prune.rank import rank
 from convert.prune.sensitivity import weigh
 from convert.prune.state import Point, State, Store
@@ -192,8 +192,11 @@ class _Run:
         Raises:
             BudgetError: It takes another time now than when its shape was found.
         """
-        if self.plan.target.goal == "latency" and not self.aim.met(ms := self.state.points[-1].ms or 0.0):
-            raise self.aim.missed(ms)
+        last = self.state.points[-1]
+        if self.plan.target.goal in TIMED:
+            found = self.aim.of_times(last.ms or 0.0, last.whole_ms or 1.0)
+            if not self.aim.met(found):
+                raise self.aim.missed(found)
         return Outcome(self.state.model, self.state.keep, self.lineage, self.state.points)
 
     def _removed(self, number: int) -> tuple[keras.Model, Keep]:
@@ -208,7 +211,7 @@ class _Run:
             keep = self.aim.share(state.keep, number, scores)
             return build(keep), keep
         level = self.aim.full * (self.level / self.aim.full) ** (number / self.plan.rounds)
-        if goal in ("size", "latency") and number == self.plan.rounds:
+        if goal in ("size", *TIMED) and number == self.plan.rounds:
             return self.aim.corrected(scores, level, self.aim.work.macs(state.keep), build)
         keep = self.aim.until(scores, level)
         return build(keep), keep
@@ -244,7 +247,7 @@ class _Run:
         """The time of the last round's network; one that misses its target is doubted before it is believed."""
         for _ in range(_DOUBTS):
             found = self._time(model)
-            if self.plan.target.goal != "latency" or self.aim.met(found[0]):
+            if self.plan.target.goal not in TIMED or self.aim.met(self.aim.of_times(*found)):
                 break
         return found
 

@@ -39,7 +39,7 @@ CFG = "prune {d}/net.cfg -o {d}/out.keras --work {d}/work"
 CASES: list[tuple[str, str]] = [
     ("prune", "required: SOURCE, -o/--output"),
     ("prune {d}/plain.keras", "required: -o/--output"),
-    (PLAIN, "no target; expected exactly one of --ratio, --macs, --size and --latency"),
+    (PLAIN, "no target; expected exactly one of --ratio, --macs, --size, --latency and --speedup"),
     (f"{PLAIN} --ratio 0.5 --macs 1M", "--ratio and --macs; expected exactly one"),
     (f"{PLAIN} --size 4k --latency 2", "--size and --latency; expected exactly one"),
     (f"{PLAIN} --ratio 0", "--ratio 0; expected a share above 0 and below 1"),
@@ -64,6 +64,8 @@ CASES: list[tuple[str, str]] = [
     (f"{PLAIN} --ratio 0.5 --rank apoz", "--rank apoz without --data"),
     (f"{PLAIN} --ratio 0.5 --max-drop 2", "--max-drop without --test"),
     (f"{PLAIN} --ratio 0.5 --ssh-config {{d}}/f", "--ssh-config without --device"),
+    (f"{PLAIN} --speedup 1", "a speedup of 1; expected a number above 1"),
+    (f"{PLAIN} --speedup 2", "--speedup for a network without known input and heads"),
     (f"{PLAIN} --latency 2", "--latency for a network without known input and heads"),
     (f"{PLAIN} --size 2k", "--size for a network without known input and heads"),
     (f"{PLAIN} --ratio 0.5 --data {{d}}/photos", "--data with {d}/plain.keras; how pictures are fed"),

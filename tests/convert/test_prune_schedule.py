@@ -166,6 +166,38 @@ def test_latency(start: Start, whole: keras.Model, share: float) -> None:
     assert last.bytes == clock.size(outcome.model)
 
 
+@pytest.mark.parametrize("speedup", [1.1, 1.6, 2.4])
+def test_speedup(start: Start, whole: keras.Model, speedup: float) -> None:
+    """Beside the whole network, however fast the machine is at that moment."""
+    clock = Clock(whole, 0.2)
+
+    class Moody(Clock):
+        def time(self, model: keras.Model) -> tuple[float, float]:
+            ms, whole_ms = super().time(model)
+            load = 1 + self.asked % 3
+            return load * ms, load * whole_ms
+
+    outcome = prune(start(Target("speedup", speedup), scales=Moody(whole, 0.2), multiple=2))
+    check(outcome, whole)
+    assert clock.ms(whole) / clock.ms(outcome.model) == pytest.approx(speedup, rel=0.1)
+
+
+def test_speedup_out_of_reach_names_the_closest(start: Start, whole: keras.Model) -> None:
+    clock = Clock(whole, floor=5.0)
+    with pytest.raises(BudgetError, match="the closest to 3 times as fast that was found is") as caught:
+        prune(start(Target("speedup", 3.0), scales=clock))
+    closest = float(caught.value.action.split("--speedup ")[1])
+    graph = channel_graph(whole)
+    least = remove(graph, remove_until(graph, np.ones(graph.classes), lambda keep: False, None))
+    assert closest == pytest.approx(clock.ms(whole) / clock.ms(least), rel=0.02)
+
+
+@pytest.mark.parametrize("speedup", [1.0, 0.5, float("nan")])
+def test_speedup_that_is_none(start: Start, whole: keras.Model, speedup: float) -> None:
+    with pytest.raises(InputError, match="expected a number above 1"):
+        prune(start(Target("speedup", speedup), scales=Clock(whole)))
+
+
 def test_latency_that_only_the_smallest_shapes_have(start: Start, whole: keras.Model) -> None:
     """Looking for it, no shape is tried that cannot be built."""
     clock = Clock(whole, 0.0)
