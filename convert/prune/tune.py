@@ -61,7 +61,7 @@ class ByPictures:
         if steps:
             student = dataclasses.replace(self.source, model=model)
             lesson = Lesson(steps, self.learning_rate, seed=self.seed)
-            distil(student, self.source.model, self.pictures, lesson, Progress("training"))
+            distil(student, self.source.model, self.pictures, lesson, Progress("training"), channels)
         return model
 
 

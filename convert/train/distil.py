@@ -1,8 +1,9 @@
 """Learning from a network alone: no labels, any pictures.
 
-The student answers for the same augmented pictures as the teacher. Where the teacher sees nothing, only its "nothing"
-counts; where it sees something, class and box count as much as it is sure. A student that starts near its teacher needs
-little: its normalisation is folded, so that a few hundred pictures cannot upset any statistics.
+The student answers for the same augmented pictures as the teacher, and its inner tensors are compared with the
+teacher's. Where the teacher sees nothing, only its "nothing" counts; where it sees something, class and box count as
+much as it is sure. A student that starts near its teacher needs little: its normalisation is folded, so that a few
+hundred pictures cannot upset any statistics.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from keras import ops
 from convert.source import SourceModel
 from convert.train.augment import Augmentation, Example, Pixels
 from convert.train.feed import Feed, Mixture, compressed, decompressed
+from convert.train.hints import Channels, Hints
 from convert.train.loss import cross_entropy
 from convert.train.memory import keep_memory
 from convert.train.targets import Floats, Matching
@@ -44,6 +46,7 @@ class Lesson:
         average: Momentum of the moving average of the weights, which is what is kept.
         seed: Of everything random.
         augmentation: How pictures change.
+        hints: Weight of the inner tensors, all together, where they correspond.
     """
 
     steps: int
@@ -54,6 +57,7 @@ class Lesson:
     augmentation: Augmentation = field(
         default_factory=lambda: Augmentation(zoom=(0.8, 1.4), aspect=1.2, shift=0.1, flip=True, mosaic=0.2, colour=0.2)
     )
+    hints: float = 20.0
 
 
 class Pictures:
@@ -80,6 +84,7 @@ def distil(
     pictures: Pictures,
     lesson: Lesson,
     progress: Callable[[int, int], None] | None = None,
+    channels: Channels | None = None,
 ) -> None:
     """Trains a student to answer as its teacher does, in place.
 
@@ -89,27 +94,32 @@ def distil(
         pictures: What both look at.
         lesson: How.
         progress: Called with (done, total) steps.
+        channels: By layer name, which of the teacher's channels the student has left; with it, inner tensors are
+            compared as well.
 
     Raises:
         RunError: The loss is no longer a number.
     """
     keep_memory()
     keras.utils.set_random_seed(lesson.seed)
-    whole = flat_heads(student, student.model)
-    answers = flat_heads(student, teacher)
+    hints = Hints(student.model, teacher, channels or {})
+    whole = hints.asked(flat_heads(student, student.model))
+    answers = hints.taught(flat_heads(student, teacher))
+    _, first = next(lesson_inputs(student.input, pictures, lesson))
     warmup = max(1, lesson.steps // 10)
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, lesson.steps - warmup), warmup_target=lesson.learning_rate, warmup_steps=warmup
     )
     whole.compile(
         optimizer=keras.optimizers.Adam(rate, global_clipnorm=_CLIP_NORM),
-        loss=AnswerLoss(objectness=student.decoder.name == "yolo", softmax=student.decoder.activation == "softmax"),
+        loss=[_answer_loss(student), *hints.losses(first)],
+        loss_weights=[1.0, *[lesson.hints / max(1, len(hints))] * len(hints)],
         jit_compile=keras.backend.backend() == "jax",
     )
     averages = [weight.copy() for weight in whole.get_weights()]
     for step, images in lesson_inputs(student.input, pictures, lesson):
         wanted = answers.predict_on_batch(images)
-        loss = float(np.asarray(whole.train_on_batch(images, wanted)))
+        loss = float(np.ravel(whole.train_on_batch(images, wanted))[0])
         if not np.isfinite(loss):
             raise RunError(f"the loss is {loss} at step {step}", "expected a number", "lower the learning rate")
         momentum = min(lesson.average, (1 + step) / (10 + step))
@@ -118,6 +128,10 @@ def distil(
         if progress:
             progress(step + 1, lesson.steps)
     whole.set_weights(averages)
+
+
+def _answer_loss(student: SourceModel) -> AnswerLoss:
+    return AnswerLoss(objectness=student.decoder.name == "yolo", softmax=student.decoder.activation == "softmax")
 
 
 def lesson_inputs(spec: InputSpec, pictures: Pictures, lesson: Lesson) -> Iterator[tuple[int, Floats]]:

@@ -24,6 +24,7 @@ from convert.recipe import Recipe
 from convert.source import SourceModel
 from convert.train.distil import AnswerLoss, Lesson, Pictures, distil, flat_heads
 from convert.train.feed import Pool
+from convert.train.hints import Hints, junctions
 from convert.train.loss import MultiboxLoss
 from convert.train.recipe import Stage
 from convert.train.small import SmallTrainee
@@ -178,6 +179,59 @@ def test_student_gets_nearer_to_its_teacher(yolo: SourceModel, photos: Path) -> 
     assert distance(student.model, yolo.model, images) < 0.8 * before
     assert told == [(step + 1, 25) for step in range(25)]
     assert all(map(np.array_equal, teacher, yolo.model.get_weights()))
+
+
+def kept(seed: int, source: SourceModel) -> dict[str, np.ndarray]:
+    """What :func:`halved` leaves, by layer."""
+    lineage = Lineage(source.model)
+    return lineage.channels(remove_share(lineage.graph, rank(lineage.graph, "random", seed=seed), 0.3, "layer", 2))
+
+
+def test_junctions_are_read_more_than_once(yolo: SourceModel) -> None:
+    """A shortcut's source and a route's; the layer before the first head is read by the route and the head."""
+    names = junctions(yolo.model)
+    readers = dict.fromkeys(names, 0)
+    for layer in yolo.model.layers:
+        sources = layer.input if isinstance(layer.input, list) else [layer.input]
+        for tensor in sources if not isinstance(layer, keras.layers.InputLayer) else []:
+            if tensor._keras_history.operation.name in readers:
+                readers[tensor._keras_history.operation.name] += 1
+    assert len(names) >= 2
+    assert all(count > 1 for count in readers.values())
+    assert "image" not in names
+
+
+def test_hints_by_hand(yolo: SourceModel) -> None:
+    """The difference at the channels that are left, in units of their variance."""
+    student, channels, images = halved(yolo), kept(1, yolo), as_inputs(yolo)
+    hints = Hints(student.model, yolo.model, channels)
+    assert len(hints) == len(junctions(student.model))
+    asked = hints.asked(flat_heads(student, student.model)).predict_on_batch(images)
+    taught = hints.taught(flat_heads(yolo, yolo.model)).predict_on_batch(images)
+    np.testing.assert_array_equal(taught[0], flat_heads(yolo, yolo.model).predict_on_batch(images))
+    for name, one, other, loss in zip(
+        junctions(student.model), asked[1:], taught[1:], hints.losses(images), strict=True
+    ):
+        probe = keras.Model(yolo.model.inputs, yolo.model.get_layer(name).output)
+        np.testing.assert_array_equal(other, probe.predict_on_batch(images)[..., channels[name]])
+        assert one.shape == other.shape
+        assert float(loss(other, one)) == pytest.approx(((one - other) ** 2).mean() / other.var(), rel=1e-4)
+        assert float(loss(other, other)) == 0
+
+
+def test_hints_bring_inner_tensors_nearer(yolo: SourceModel, photos: Path) -> None:
+    """With the answers' share made small, the tensors inside are what is learnt."""
+    images, channels = np.stack([_input(path, yolo) for path in list_images(photos)]), kept(1, yolo)
+
+    def apart(hints: float) -> float:
+        student = halved(yolo)
+        distil(student, yolo.model, Pictures(list_images(photos)), lesson(25, hints=hints), channels=channels)
+        pairs = Hints(student.model, yolo.model, channels)
+        asked = pairs.asked(flat_heads(student, student.model)).predict_on_batch(images)[1:]
+        taught = pairs.taught(flat_heads(yolo, yolo.model)).predict_on_batch(images)[1:]
+        return float(np.mean([((a - b) ** 2).mean() / b.var() for a, b in zip(asked, taught, strict=True)]))
+
+    assert apart(1000.0) < 0.9 * apart(0.0)
 
 
 def _input(path: Path, source: SourceModel) -> np.ndarray:
