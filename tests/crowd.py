@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.detections import Detections
+from runtime.nms import iou_matrix
 from runtime.scenes.deck import Face, rounded
 from runtime.scenes.layout import Item, camera, label, placed
 from runtime.scenes.motion import Wave
 from runtime.scenes.sheet import HEIGHT, WIDTH
+from runtime.track import Tracker
 
 _CORNER = 12.0
 
@@ -122,3 +124,53 @@ def _anywhere(rng: np.random.Generator, count: int, boxes: npt.NDArray[np.float3
     size = (boxes[:, 2:] - boxes[:, :2])[rng.integers(0, len(boxes), count)]
     corner = rng.uniform(0, 1, (count, 2)) * (boxes[:, 2:].max(axis=0) - size)
     return np.concatenate([corner, corner + size], axis=1)
+
+
+def drifting(seed: int, count: int = 50, frames: int = 600, missed: float = 0.1) -> Iterator[Detections]:
+    """Boxes that drift over a picture of 1920x1080 and turn back at its edges, 30 frames a second: work for a clock.
+
+    Args:
+        seed: Of everything.
+        count: Number of objects; all are always in the picture.
+        frames: Length.
+        missed: Share of the boxes that are not found.
+    """
+    rng = np.random.default_rng([seed, 2])
+    sides = np.array([1920.0, 1080.0])
+    middle, speed = rng.uniform(0, sides, (count, 2)), rng.uniform(-150, 150, (count, 2))
+    size = rng.uniform(40, 120, (count, 2))
+    for _ in range(frames):
+        middle += speed / 30
+        speed = np.where((middle < 0) & (speed < 0) | (middle > sides) & (speed > 0), -speed, speed)
+        found = rng.random(count) >= missed
+        corners = np.concatenate([middle - size / 2, middle + size / 2], axis=1)[found]
+        boxes = _shaken(rng, corners.astype(np.float32), 0.03).astype(np.float32)
+        scores = -np.sort(-rng.uniform(0.3, 1, len(boxes))).astype(np.float32)
+        yield Detections(boxes, scores, np.zeros(len(boxes), np.int32))
+
+
+def between(frames: Iterator[tuple[Truth, Detections]], every: int) -> tuple[float, float]:
+    """How well boxes fit in frames that nothing was detected in.
+
+    Args:
+        frames: Of :func:`detected`.
+        every: The detector sees one frame of so many.
+
+    Returns:
+        Mean overlap with the truth, for cards that had a confirmed track in the last update: of the boxes that
+        :meth:`Tracker.predict` gives, and of those of that update.
+    """
+    tracker = Tracker()
+    sums, count = np.zeros(2), 0
+    held, owner = np.zeros((0, 4), np.float32), np.zeros(0, np.int32)
+    for index, (truth, found) in enumerate(frames):
+        if index % every == 0:
+            held = tracker.update(found, truth.seconds).confirmed().boxes
+            overlap = iou_matrix(held, truth.boxes)
+            owner = np.where(overlap.max(axis=1) >= 0.5, truth.identities[overlap.argmax(axis=1)], -1)
+        else:
+            track, place = (owner[:, None] == truth.identities).nonzero()
+            for at, boxes in enumerate((tracker.predict(truth.seconds).confirmed().boxes, held)):
+                sums[at] += iou_matrix(boxes, truth.boxes)[track, place].sum()
+            count += len(track)
+    return float(sums[0] / count), float(sums[1] / count)

@@ -199,6 +199,8 @@ class _Pairs:
 
     def add(self, rows: Indices, columns: Indices, weights: Floats, among: Bools) -> None:
         """Assigns once more, among some of the pairs ``(k,)`` that are possible; what has its pair keeps it."""
+        if not among.any():
+            return
         among = among & (self.chosen[rows] < 0) & ~self.taken[columns]
         rows, columns = assign(rows[among], columns[among], weights[among])
         self.chosen[rows] = columns
