@@ -34,7 +34,7 @@ class TrackOptions:
         2
     """
 
-    high_score: float = 0.5
+    high_score: float = 0.4
     low_score: float = 0.1
     match_iou: float = 0.2
     keep_lost: float = 1.0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from runtime.nms import iou_matrix
 from runtime.track import Tracker, TrackOptions
+from tests.conftest import ROOT
 from tests.crowd import between, crowd, detected, drifting
 
 
@@ -60,3 +63,11 @@ def test_scenes_repeat() -> None:
     for (truth, found), (again, other) in zip(first, second, strict=True):
         np.testing.assert_array_equal(truth.boxes, again.boxes)
         np.testing.assert_array_equal(found.boxes, other.boxes)
+
+
+def test_the_example_of_the_documentation(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs" / "tracking.md").read_text()
+    found = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", text, re.DOTALL)
+    assert found
+    exec(found[1], {})
+    assert capsys.readouterr().out == found[2]

@@ -76,7 +76,7 @@ def test_one_detection_can_be_enough() -> None:
 
 @pytest.mark.parametrize(
     ("score", "starts", "goes_on"),
-    [(0.9, True, True), (0.5, True, True), (0.4, False, True), (0.1, False, True), (0.05, False, False)],
+    [(0.9, True, True), (0.4, True, True), (0.3, False, True), (0.1, False, True), (0.05, False, False)],
 )
 def test_scores(score: float, starts: bool, goes_on: bool) -> None:
     assert bool(len(Tracker().update(seen([box(50)], [score]), 0.0))) == starts
