@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runtime.frame import Frame
     from runtime.pipeline import Pipeline
     from runtime.sources import open_source
+    from runtime.track import Tracked, Tracker, TrackOptions, TrackState
 
 # OpenCV and FFmpeg print a line for every damaged packet or picture; here each failure is one error line of our own.
 # Read once, when OpenCV is first imported, so this has to come before.
@@ -40,6 +41,10 @@ _HOMES = {
     "ModelCard": "runtime.card",
     "Pipeline": "runtime.pipeline",
     "RunError": "runtime.errors",
+    "TrackOptions": "runtime.track",
+    "TrackState": "runtime.track",
+    "Tracked": "runtime.track",
+    "Tracker": "runtime.track",
     "open_source": "runtime.sources",
 }
 
@@ -55,6 +60,10 @@ __all__ = [
     "ModelCard",
     "Pipeline",
     "RunError",
+    "TrackOptions",
+    "TrackState",
+    "Tracked",
+    "Tracker",
     "open_source",
 ]
 
