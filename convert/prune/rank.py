@@ -20,7 +20,6 @@ from convert.prune.forest import Ids
 from convert.prune.graph import ChannelGraph
 from convert.prune.plan import Rank
 from convert.prune.rules import DEPTHWISE, MAKERS, SEPARABLE, TRANSPOSED
-from convert.quantize.fold import folded, norm_behind
 from convert.quiet import quiet
 from convert.train.qat_network import copy_weights
 
@@ -68,21 +67,22 @@ def rank(
 
 
 def _by_weights(graph: ChannelGraph, power: int) -> Doubles:
-    """Mean size of the weights that make a channel, as the device holds them: normalisation folded in."""
+    """Mean size of the weights that make a channel, as trained.
+
+    Without the normalisation behind them: it divides by what a channel varies, and a channel that is dead would get the
+    largest weights of all.
+    """
     found: dict[str, Doubles] = {}
     for layer in graph.model.layers:
         if isinstance(layer, (*MAKERS, *DEPTHWISE)):
-            size = np.abs(_filters(graph.model, layer)) ** power
+            size = np.abs(_filters(layer)) ** power
             found[layer.name] = np.asarray(size.mean(axis=1) ** (1 / power))
     return _by_class(graph, found, graph.makes)
 
 
-def _filters(model: keras.Model, layer: Any) -> Doubles:
+def _filters(layer: Any) -> Doubles:
     """``(channels made, weights)``."""
-    if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)):
-        kernel = folded(layer, norm_behind(model, layer))[0]
-    else:
-        kernel = layer.get_weights()[1 if isinstance(layer, SEPARABLE) else 0]
+    kernel = layer.get_weights()[1 if isinstance(layer, SEPARABLE) else 0]
     if isinstance(layer, DEPTHWISE):
         return kernel.reshape(-1, kernel.shape[-2] * kernel.shape[-1]).T.astype(np.float64)
     if isinstance(layer, TRANSPOSED):

@@ -129,7 +129,9 @@ def train_network(
         trainee,
     )
     source, state = train(training)
-    weights = session.out / f"{Path(trained.weights).stem}{suffix}.npz"
+    # What is trained on is the pruned network, where there is one; what is trained anew is the whole one.
+    start = recipe.prune.weights if suffix and recipe.prune else ""
+    weights = session.out / f"{Path(start or trained.weights).stem}{suffix}.npz"
     save_weights(weights, source.model)
     title = f"{recipe.name}{suffix}: {plan.steps} steps, seed {plan.seed}"
     plot_log(session.out / f"training{suffix}.png", state.log, title)

@@ -34,12 +34,10 @@ def of_layers(graph: ChannelGraph, found: dict[str, np.ndarray]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("method", "power"), [("l1", 1), ("l2", 2)])
-def test_weights_as_the_device_holds_them(method: Rank, power: int) -> None:
+def test_weights_as_trained(method: Rank, power: int) -> None:
     model = make(chain)
     graph = channel_graph(model)
-    gamma, _, _, variance = model.get_layer("one_norm").get_weights()
     kernels = {name: model.get_layer(name).get_weights()[0] for name in ("one", "two", "head")}
-    kernels["one"] = kernels["one"] * gamma / np.sqrt(variance + model.get_layer("one_norm").epsilon)
     expected = {
         name: (np.abs(kernel.reshape(-1, kernel.shape[-1]).astype(float)) ** power).mean(0) ** (1 / power)
         for name, kernel in kernels.items()
@@ -47,6 +45,21 @@ def test_weights_as_the_device_holds_them(method: Rank, power: int) -> None:
     scores, wanted = rank(graph, method), of_layers(graph, expected)
     for name in kernels:
         np.testing.assert_allclose(scores[graph.makes[name]], wanted[graph.makes[name]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["l1", "l2"])
+def test_a_dead_channel_is_worth_nothing(method: Rank) -> None:
+    """Weights that decayed to next to nothing, and a variance with them: folded, the weights would be the largest."""
+    model = make(chain)
+    layer, norm = model.get_layer("one"), model.get_layer("one_norm")
+    kernel, *rest = layer.get_weights()
+    gamma, beta, mean, variance = norm.get_weights()
+    kernel[..., 3] *= 1e-3
+    variance[3] = 1e-12
+    layer.set_weights([kernel, *rest])
+    norm.set_weights([gamma, beta, mean, variance])
+    graph = channel_graph(model)
+    assert rank(graph, method)[graph.makes["one"]].argmin() == 3
 
 
 def test_weights_of_layers_that_are_tied_count_alike() -> None:
