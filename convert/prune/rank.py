@@ -82,12 +82,12 @@ def _by_weights(graph: ChannelGraph, power: int) -> Doubles:
 
 def _filters(layer: Any) -> Doubles:
     """``(channels made, weights)``."""
-    kernel = layer.get_weights()[1 if isinstance(layer, SEPARABLE) else 0]
+    kernel: Doubles = layer.get_weights()[1 if isinstance(layer, SEPARABLE) else 0].astype(np.float64)
     if isinstance(layer, DEPTHWISE):
-        return kernel.reshape(-1, kernel.shape[-2] * kernel.shape[-1]).T.astype(np.float64)
+        return kernel.reshape(-1, kernel.shape[-2] * kernel.shape[-1]).T
     if isinstance(layer, TRANSPOSED):
         kernel = np.swapaxes(kernel, -1, -2)
-    return kernel.reshape(-1, kernel.shape[-1]).T.astype(np.float64)
+    return kernel.reshape(-1, kernel.shape[-1]).T
 
 
 def _by_activations(

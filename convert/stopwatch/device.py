@@ -33,6 +33,11 @@ except Exception as error:
     facts["lacks"] = getattr(error, "seen", str(error))
 print(json.dumps(facts))
 """
+_PROFILE = """
+import json, pathlib, sys
+from runtime.profile import profile
+print(json.dumps(profile(pathlib.Path(sys.argv[1]), int(sys.argv[2])).least_ms_by_output))
+"""
 _WANTED, _WANTED_32_BITS = "ai-edge-litert numpy", "tflite-runtime 'numpy<2'"
 _NEEDED = "expected Python 3.11 or newer with NumPy and a TFLite runtime"
 
@@ -104,7 +109,14 @@ class DeviceStopwatch:
 
     def by_op(self, file: bytes) -> dict[str, float]:
         """Milliseconds by op; see :meth:`convert.stopwatch.Stopwatch.by_op`."""
-        return {}
+        arguments = [self.python, "-c", _PROFILE, "0.tflite", str(self._threads)]
+        outcome = self._connection.run(self._sources | {"0.tflite": file}, arguments)
+        if outcome.status != 0:
+            raise RunError(f"{self._address.text}: the measurement failed ({_reason(outcome)})")
+        found = _json(outcome)
+        if not isinstance(found, dict):
+            raise RunError(f"{self._address.text}: the measurement gave no figures ({last_line(outcome.output)})")
+        return {str(name): float(ms) for name, ms in found.items()}
 
     def close(self) -> None:
         """Ends the connection; else the program's end does, or a minute without use."""

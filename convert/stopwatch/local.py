@@ -50,8 +50,7 @@ class LocalStopwatch:
         with tempfile.TemporaryDirectory(prefix="edgewren-") as folder:
             path = Path(folder) / "whole.tflite"
             path.write_bytes(file)
-            ops = profile(path, self.threads).ops
-        return {op.outputs[0]: op.min_ms for op in ops if op.min_ms is not None and op.outputs}
+            return profile(path, self.threads).least_ms_by_output
 
 
 def time_files(files: Sequence[bytes]) -> list[Timing]:

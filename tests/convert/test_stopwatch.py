@@ -78,6 +78,15 @@ def test_board_agrees_with_this_machine(board: Board, files: list[bytes]) -> Non
     stopwatch.close()
 
 
+def test_ops_of_a_board(board: Board, files: list[bytes]) -> None:
+    """The same ops as here, each with a time."""
+    board.start()
+    found, here = connect(board).by_op(files[1]), LocalStopwatch().by_op(files[1])
+    assert sorted(found) == sorted(here) == [f"step{at}" for at in range(4)]
+    assert all(ms > 0 for ms in found.values())
+    board.check_clean()
+
+
 def test_threads_are_named_and_used(board: Board, files: list[bytes]) -> None:
     board.start()
     stopwatch = DeviceStopwatch(board.address, 2, runs=1, python=sys.executable, ssh_config=board.config)
