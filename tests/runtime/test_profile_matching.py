@@ -22,6 +22,7 @@ CASES: dict[str, tuple[list[str], list[str], list[int | None], set[int]]] = {
     ),
     "relu folded": ([CONV, ADD], ["CONV_2D", "RELU", "ADD"], [0, 2], {1}),
     "activation as an op of its own": ([CONV, ADD, CLAMP, CONV], ["CONV_2D", "ADD", "CONV_2D"], [0, 1, 1, 2], set()),
+    "a square for a product": ([CONV, "Square (NC)"], ["CONV_2D", "MUL"], [0, 1], set()),
     "split in parts": ([CONV, COPY, COPY, ADD], ["CONV_2D", "SPLIT", "ADD"], [0, 1, 1, 2], set()),
     "which of two reshapes": ([CONV, RESHAPE, CONV], ["CONV_2D", "RESHAPE", "RESHAPE", "CONV_2D"], [0, None, 3], set()),
     "an op unheard of": ([CONV, "Unheard Of (NC)", CONV], ["CONV_2D", "CONV_2D"], [0, None, 1], set()),
