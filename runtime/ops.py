@@ -18,6 +18,9 @@ from runtime.errors import RunError
 
 _DELEGATE = "DELEGATE"
 
+_LOOSE = "XNNPACK takes an int8 ReLU only fused into the convolution or addition before it; put nothing between the two"
+_DILATED = "a dilated convolution taken apart; give the convolution layer itself the dilation"
+
 # Ops without an int8 kernel in XNNPACK, and what to use instead (measured with litert 2.3.0; the tests rebuild each).
 _NO_KERNEL = {
     "HARD_SWISH": "XNNPACK has no int8 HARD_SWISH; use ReLU6 or SiLU",
@@ -27,10 +30,27 @@ _NO_KERNEL = {
     "TILE": "XNNPACK has no TILE; nearest upsampling is better built from concatenation and DEPTH_TO_SPACE",
     "MAXIMUM": "XNNPACK has no int8 MAXIMUM; write a leaky ReLU as the LeakyReLU layer",
     "MINIMUM": "XNNPACK has no int8 MINIMUM; write a clipped ReLU as the ReLU6 layer",
-    "RELU": "XNNPACK takes an int8 RELU only fused into the convolution or addition before it",
+    "RELU": _LOOSE,
+    "RELU6": _LOOSE,
+    "RELU_N1_TO_1": _LOOSE,
+    "GELU": "XNNPACK has no int8 GELU; use ReLU6 or SiLU",
     "PRELU": "XNNPACK has no int8 PRELU; use a LeakyReLU with one slope",
     "MIRROR_PAD": "XNNPACK has no MIRROR_PAD; pad with zeros",
-    "EXP": "XNNPACK has no int8 EXP",
+    "EXP": "XNNPACK has no int8 EXP; leave it to the decoder",
+    "SQRT": "XNNPACK has no int8 SQRT; leave it to the decoder",
+    "RSQRT": "XNNPACK has no int8 RSQRT; leave it to the decoder",
+    "ABS": "XNNPACK has no int8 ABS; leave it to the decoder",
+    "NEG": "XNNPACK has no int8 NEG; subtract instead of adding, or multiply by -1",
+    "DIV": "XNNPACK has no int8 DIV; multiply by the reciprocal",
+    "SQUARED_DIFFERENCE": "XNNPACK has no int8 SQUARED_DIFFERENCE; use SUB, and MUL with itself",
+    "LOG_SOFTMAX": "XNNPACK has no LOG_SOFTMAX; leave it to the decoder",
+    "L2_NORMALIZATION": "XNNPACK has no L2_NORMALIZATION; leave it to the decoder",
+    "GATHER": "XNNPACK has no GATHER; slice with step 1, or choose in the decoder",
+    "REVERSE_V2": "XNNPACK has no REVERSE_V2; turn the weights behind it round instead",
+    "PACK": "XNNPACK has no PACK; use RESHAPE and CONCATENATION",
+    "UNPACK": "XNNPACK has no UNPACK; use SPLIT and RESHAPE",
+    "SPACE_TO_BATCH_ND": _DILATED,
+    "BATCH_TO_SPACE_ND": _DILATED,
     "LOG": "XNNPACK has no int8 LOG; replace mish by leaky ReLU and retrain",
     "TFLite_Detection_PostProcess": "box decoding inside the graph is a custom op; export raw heads",
 }
@@ -119,10 +139,10 @@ def _reason(interpreter: Any, node: dict[str, Any], partitions: int) -> str:
     types = {np.dtype(kind) for kind in [*node["operand_types"][:1], *node["result_types"][:1]] if kind is not None}
     odd = sorted(str(kind) for kind in types if kind not in (np.int8, np.uint8, np.float32))
     if odd:
-        return f"works on {odd[0]}, which XNNPACK does not compute with"
+        return f"works on {odd[0]}, which XNNPACK does not compute with; leave it to the decoder"
     details = [interpreter._get_tensor_details(tensor, 0) for tensor in [*inputs, *map(int, node["outputs"])]]
     if any((detail["shape_signature"] < 0).any() for detail in details):
         return "its shape is not fixed; convert with a fixed batch dimension"
     if name in ("QUANTIZE", "DEQUANTIZE"):
-        return "changes the number format at the border of the delegated part"
+        return "changes the number format at the border of the delegated part; convert with int8 inputs and outputs"
     return _NO_KERNEL.get(name, "XNNPACK does not take this op in this form")

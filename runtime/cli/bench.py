@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from runtime.commandline import count, counts
+from runtime.errors import InputError
+
+_RUNS, _OPS_RUNS = 200, 50
+_THROTTLED = "not valid: the board was throttled (heat or a weak power supply)"
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -15,7 +19,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser = commands.add_parser("bench", help="time a model on this machine")
     parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="model files; several take turns")
     parser.add_argument("--threads", type=counts, default=[1], metavar="N,N", help="thread counts to try (default: 1)")
-    parser.add_argument("--runs", type=count, default=200, help="timed rounds per thread count (default: 200)")
+    parser.add_argument("--runs", type=count, help="timed rounds per thread count (default: 200; with --ops 50)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--input", type=Path, metavar="IMAGE", help="detect on this picture instead of noise")
     what.add_argument(
@@ -23,12 +27,19 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
         action="store_true",
         help="time the bare networks, each beside the first; the files need no card, the machine no OpenCV",
     )
+    what.add_argument("--ops", action="store_true", help="say where the time goes, op by op; the files need no card")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="with --ops: draw the roofline into FILE.png")
     parser.add_argument("--json", action="store_true", help="print a JSON list")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
+    if arguments.plot and not arguments.ops:
+        raise InputError("--plot without --ops", "expected both", "add --ops")
+    if arguments.ops:
+        return _run_ops(arguments)
+    arguments.runs = arguments.runs or _RUNS
     rows = _measure(arguments)
     if arguments.json:
         print(json.dumps(rows, indent=1))
@@ -39,8 +50,42 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print_frames(rows)
     if any(row["throttled"] for row in rows):
-        print("not valid: the board was throttled (heat or a weak power supply)")
+        print(_THROTTLED)
     return 0
+
+
+def _run_ops(arguments: argparse.Namespace) -> int:
+    from runtime.profile import profile
+    from runtime.profile.plain import to_dict
+    from runtime.profile.table import lines
+
+    if arguments.plot:
+        _check_plot(arguments)
+    profiles = [
+        profile(model, threads, arguments.runs or _OPS_RUNS)
+        for threads in arguments.threads
+        for model in arguments.models
+    ]
+    if arguments.json:
+        print(json.dumps([to_dict(found) for found in profiles], indent=1))
+    else:
+        print("\n\n".join("\n".join(lines(found)) for found in profiles))
+        if any(found.throttled for found in profiles):
+            print(_THROTTLED)
+    if arguments.plot:
+        from runtime.profile.plot import save
+
+        save(profiles[0], arguments.plot)
+    return 0
+
+
+def _check_plot(arguments: argparse.Namespace) -> None:
+    from runtime.files import check_writable
+    from runtime.profile.plot import check_plot
+
+    if len(arguments.models) * len(arguments.threads) > 1:
+        raise InputError("--plot with several models or thread counts", "expected one of each", "run it for each")
+    check_writable(check_plot(arguments.plot))
 
 
 def _measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:

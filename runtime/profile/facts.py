@@ -51,14 +51,14 @@ class EventFact:
     Attributes:
         xnnpack: One of XNNPACK's own ops; else an op of the file.
         name, index: As :class:`runtime.profile.native.Sample` has them.
-        ms: Mean of the middle half of the runs, milliseconds.
+        median_ms: Mean of the middle half of the runs, milliseconds: steady as a median, finer than the clock.
         min_ms: The least, milliseconds.
     """
 
     xnnpack: bool
     name: str
     index: int
-    ms: float
+    median_ms: float
     min_ms: float
 
 

@@ -47,7 +47,8 @@ _STANDS_FOR: dict[str, tuple[str, ...]] = {
     "Floor": ("FLOOR",),
     "Ceiling": ("CEIL",),
     "Bankders Rounding": ("ROUND",),
-    "Square": ("SQUARE",),
+    # A product of a tensor with itself becomes a square.
+    "Square": ("SQUARE", "MUL"),
     "Square Root": ("SQRT",),
     "Reciprocal Square Root": ("RSQRT",),
     "Sine": ("SIN",),

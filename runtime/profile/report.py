@@ -9,6 +9,9 @@ from runtime.profile.facts import EventFact, GemmFact, Measurement, NodeFact
 from runtime.profile.matching import folded_into, match, partitions
 from runtime.profile.work import Kind, Work, work
 
+# All medians together may be so much longer than all least times, before they are put down to other programs.
+_DISTURBED = 1.25
+
 
 @dataclass(frozen=True)
 class OpCost:
@@ -18,7 +21,9 @@ class OpCost:
         index, name: Position in the graph, and TensorFlow Lite's name such as ``CONV_2D``.
         outputs: Names of the tensors it writes.
         delegated, reason: Whether XNNPACK runs it, and if not, why and what to change.
-        ms: Milliseconds of one run; 0.0 for an op that XNNPACK folded away; ``None`` where it is not known.
+        ms: Milliseconds of one run: ``median_ms``, or ``min_ms`` where the profile is disturbed. 0.0 for an op that
+            XNNPACK folded away; ``None`` where it is not known.
+        median_ms: The middle of all runs.
         min_ms: The least of all runs.
         kernels: XNNPACK's ops that stand for it; empty for a built-in kernel and for a folded op.
         folded: Whether XNNPACK runs it as part of another op or leaves it out.
@@ -34,6 +39,7 @@ class OpCost:
     delegated: bool
     reason: str
     ms: float | None
+    median_ms: float | None
     min_ms: float | None
     kernels: tuple[str, ...]
     folded: bool
@@ -78,6 +84,8 @@ class Profile:
         peak: The int8 matrix product the shares refer to; ``None`` when nothing could be timed.
         gemms: The same for each number format the model's own convolutions work with.
         copy_gbs: Memory copied by one core, 1e9 bytes a second, read and written both counted.
+        disturbed: Whether other programs had the processor in most runs: the ops' medians then hold their time too, so
+            all that is computed goes by the least.
         finding: Why there are no times per op; empty when there are.
     """
 
@@ -95,7 +103,8 @@ class Profile:
     peak: GemmFact | None
     gemms: tuple[GemmFact, ...]
     copy_gbs: float
-    finding: str = ""
+    disturbed: bool
+    finding: str
 
     @property
     def ms(self) -> dict[int, float]:
@@ -115,7 +124,8 @@ class Profile:
     @property
     def ops_ms(self) -> float:
         """All timed ops together, those that no op of the file could be told for among them."""
-        return sum(self.ms.values()) + sum(event.ms for event in self.unmapped)
+        left = sum(event.min_ms if self.disturbed else event.median_ms for event in self.unmapped)
+        return sum(self.ms.values()) + left
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -141,12 +151,17 @@ def build(model: str, threads: int, runs: int, measured: Measurement) -> Profile
     """Puts together what a child process measured."""
     peak = next((fact for fact in measured.gemms if fact.dtype == "int8"), None)
     times, folded, unmapped = assign(measured.nodes, measured.events)
+    medians = sum(event.median_ms for event in measured.events)
+    disturbed = medians > _DISTURBED * sum(event.min_ms for event in measured.events)
     nodes = {node.index: node for node in measured.nodes}
     ops = []
     for node in measured.nodes:
         events = times.get(node.index, [])
         gone = node.index in folded
-        ms = sum(event.ms for event in events) if events else 0.0 if gone else None
+        nothing = 0.0 if gone else None
+        median = sum(event.median_ms for event in events) if events else nothing
+        least = sum(event.min_ms for event in events) if events else nothing
+        ms = least if disturbed else median
         done = work(node, measured.tensors)
         gmacs = done.macs / ms / 1e6 if ms and done.macs else None
         ops.append(
@@ -157,7 +172,8 @@ def build(model: str, threads: int, runs: int, measured: Measurement) -> Profile
                 node.delegated,
                 node.reason,
                 ms,
-                sum(event.min_ms for event in events) if events else ms,
+                median,
+                least,
                 tuple(event.name for event in events if event.xnnpack),
                 gone,
                 folded_into(node, nodes) if gone else None,
@@ -181,6 +197,7 @@ def build(model: str, threads: int, runs: int, measured: Measurement) -> Profile
         peak=peak,
         gemms=measured.gemms,
         copy_gbs=measured.copy_gbs,
+        disturbed=disturbed,
         finding=measured.finding,
     )
 

@@ -47,7 +47,8 @@ class Work:
 
     Attributes:
         kind: The family its cost is compared in.
-        macs: Multiply-accumulates; 0 for what is no sum of products. Products with padding count, as is usual.
+        macs: Multiply-accumulates of convolutions and matrix products; 0 for other ops (recurrent and 3-D ones among
+            them). Products with padding count, as is usual.
         bytes: Of all inputs, weights and outputs, each counted once.
         gemm: Of a convolution that is not depthwise, or a fully connected layer.
     """
@@ -62,7 +63,8 @@ def work(node: NodeFact, tensors: Mapping[str, TensorFact]) -> Work:
     """How much work an op is, by the shapes of its tensors."""
     inputs = [tensors[str(index)] for index in node.inputs]
     outputs = [tensors[str(index)] for index in node.outputs]
-    size = sum(math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize for tensor in (*inputs, *outputs))
+    moved = [tensors[str(index)] for index in {*node.inputs, *node.outputs}]
+    size = sum(math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize for tensor in moved)
     shapes, out = [tensor.shape for tensor in inputs], outputs[0].shape if outputs else ()
     gemm = _gemm(node.name, shapes, out)
     if gemm:
@@ -78,11 +80,11 @@ def work(node: NodeFact, tensors: Mapping[str, TensorFact]) -> Work:
 def _gemm(name: str, inputs: list[tuple[int, ...]], out: tuple[int, ...]) -> Gemm | None:
     if name == "CONV_2D":
         columns, height, width, depth = inputs[1]
-        groups = max(1, inputs[0][-1] // depth)
+        groups = max(1, inputs[0][-1] // max(1, depth))
         return Gemm(math.prod(out[:-1]), columns // groups, height * width * depth, groups)
     if name == "FULLY_CONNECTED":
         columns, terms = inputs[1]
-        return Gemm(math.prod(out) // columns, columns, terms)
+        return Gemm(math.prod(out) // max(1, columns), columns, terms)
     if name == "TRANSPOSE_CONV":
         columns, height, width, depth = inputs[1]
         return Gemm(math.prod(inputs[2][:-1]), columns * height * width, depth)
@@ -90,5 +92,5 @@ def _gemm(name: str, inputs: list[tuple[int, ...]], out: tuple[int, ...]) -> Gem
         # Either side may be transposed, which the shapes do not tell; the common length follows from the three areas.
         batch = math.prod(out[:-2])
         left, right = (math.prod(shape[-2:]) for shape in inputs[:2])
-        return Gemm(out[-2], out[-1], math.isqrt(left * right // math.prod(out[-2:])), batch)
+        return Gemm(out[-2], out[-1], math.isqrt(left * right // max(1, math.prod(out[-2:]))), batch)
     return None
