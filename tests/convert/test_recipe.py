@@ -162,7 +162,8 @@ def test_rounding_without_training(tmp_path: Path) -> None:
 
 def test_not_a_recipe(tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match="no recipe 'nothing'; expected one of playing-cards, playing-cards-wide, yolo"
+        InputError,
+        match="no recipe 'nothing'; expected one of playing-cards, playing-cards-pruned, playing-cards-wide, yolo",
     ):
         load_recipe("nothing")
     with pytest.raises(InputError, match="no such file"):
