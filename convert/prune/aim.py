@@ -80,11 +80,12 @@ class Aim:
                 "use --macs or --ratio",
             )
 
-    def level(self, scores: Doubles, build: Build) -> float:
+    def level(self, whole: keras.Model, scores: Doubles, build: Build) -> float:
         """Work that a size or a latency stands for, found by trying shapes.
 
         Args:
-            scores: ``(classes,)``, what each class of the whole network matters.
+            whole: The whole network.
+            scores: ``(classes,)``, what each class of it matters.
             build: From what stays to the network.
 
         Raises:
@@ -102,7 +103,7 @@ class Aim:
         if size:
             _less(target.value, scales.whole_size, "{:.0f} bytes")
         elif target.goal == "latency":
-            _less(target.value, scales.time(build(self.lineage.everything))[1], "{:.3g} ms")
+            _less(target.value, scales.time(whole)[1], "{:.3g} ms")
         # The last round's own shape is corrected; what is found here only has to be near.
         near = _SIZE_SEARCH if size else TIME_TOLERANCE / 2
         share, value = bisect(lambda share: self._measured(shaped(share)), self._wanted, least, 1.0, close=near)

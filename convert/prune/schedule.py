@@ -226,7 +226,7 @@ class _Run:
         self.job.say(f"looking for a shape of {target}")
         everything = self.lineage.everything
         scores = self._scores(whole, everything)
-        return self.aim.level(scores, lambda keep: self.lineage.shrink(whole, everything, keep))
+        return self.aim.level(whole, scores, lambda keep: self.lineage.shrink(whole, everything, keep))
 
     def _scores(self, model: keras.Model, keep: Keep) -> Doubles:
         """What each class of the whole network matters, judged in the network as it is."""

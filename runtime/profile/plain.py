@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.profile.facts import GemmFact
 from runtime.profile.report import Family, OpCost, Profile
 from runtime.schema import encode
 
@@ -27,8 +26,8 @@ def to_dict(profile: Profile) -> dict[str, Any]:
             for event in profile.unmapped
         ],
         "kinds": [_family(family) for family in profile.families],
-        "peak": _gemm(profile.peak) if profile.peak else None,
-        "gemms": [_gemm(fact) for fact in profile.gemms],
+        "peak": encode(profile.peak),
+        "gemms": encode(profile.gemms),
         "copy_gbs": profile.copy_gbs,
         "provider": profile.provider,
         "machine": profile.machine,
@@ -52,7 +51,7 @@ def _op(op: OpCost) -> dict[str, Any]:
         "kind": op.work.kind,
         "macs": op.work.macs,
         "bytes": op.work.bytes,
-        "gemm": encode(op.work.gemm) if op.work.gemm else None,
+        "gemm": encode(op.work.gemm),
         "gmacs": _rounded(op.gmacs),
         "peak_share": _rounded(op.peak_share),
     }
@@ -68,10 +67,6 @@ def _family(family: Family) -> dict[str, Any]:
         "ns_per_kmac": _rounded(family.ns_per_kmac),
         "ns_per_kbyte": _rounded(family.ns_per_kbyte),
     }
-
-
-def _gemm(fact: GemmFact) -> dict[str, Any]:
-    return {"dtype": fact.dtype, "m": fact.m, "n": fact.n, "k": fact.k, "gmacs": fact.gmacs}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from convert.importers import load_source
 from convert.prune.choose import remove_share
+from convert.prune.graph import Keep
 from convert.prune.lineage import Lineage
 from convert.prune.rank import rank
 from convert.prune.surgery import remove
@@ -124,9 +125,19 @@ def test_downhill_leads_to_the_teacher(kind: str) -> None:
 
 def halved(source: SourceModel, seed: int = 1) -> SourceModel:
     """The detector with fewer channels, by chance."""
-    lineage = Lineage(source.model)
-    keep = remove_share(lineage.graph, rank(lineage.graph, "random", seed=seed), 0.3, "layer", 2)
+    lineage, keep = _chosen(source, seed)
     return dataclasses.replace(source, model=remove(lineage.graph, keep))
+
+
+def kept(seed: int, source: SourceModel) -> dict[str, np.ndarray]:
+    """What :func:`halved` leaves, by layer."""
+    lineage, keep = _chosen(source, seed)
+    return lineage.channels(keep)
+
+
+def _chosen(source: SourceModel, seed: int) -> tuple[Lineage, Keep]:
+    lineage = Lineage(source.model)
+    return lineage, remove_share(lineage.graph, rank(lineage.graph, "random", seed=seed), 0.3, "layer", 2)
 
 
 def distance(one: keras.Model, other: keras.Model, images: np.ndarray) -> float:
@@ -179,12 +190,6 @@ def test_student_gets_nearer_to_its_teacher(yolo: SourceModel, photos: Path) -> 
     assert distance(student.model, yolo.model, images) < 0.8 * before
     assert told == [(step + 1, 25) for step in range(25)]
     assert all(map(np.array_equal, teacher, yolo.model.get_weights()))
-
-
-def kept(seed: int, source: SourceModel) -> dict[str, np.ndarray]:
-    """What :func:`halved` leaves, by layer."""
-    lineage = Lineage(source.model)
-    return lineage.channels(remove_share(lineage.graph, rank(lineage.graph, "random", seed=seed), 0.3, "layer", 2))
 
 
 def test_junctions_are_read_more_than_once(yolo: SourceModel) -> None:
