@@ -116,6 +116,14 @@ def count(text: str) -> int:
     return value
 
 
+def size(text: str) -> tuple[int, int]:
+    """An argparse type: ``N`` for a square or ``WxH``, in pixels. Returns width and height."""
+    width, sign, height = text.lower().partition("x")
+    if not width.isdecimal() or (sign and not height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text} is neither N nor WxH, such as 320 or 320x256")
+    return count(width), count(height or width)
+
+
 def fraction(text: str) -> float:
     """An argparse type: a number in 0..1."""
     value = float(text)

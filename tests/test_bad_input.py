@@ -107,6 +107,11 @@ CASES: list[tuple[str, str, str]] = [
     ("convert", "quantize {d}/net.cfg -o {d}/no/out.tflite --calibration {d}/photos", "no such folder"),
     ("convert", "quantize {d}/net.cfg -o {d}/out.bin --calibration {d}/photos", "does not end in .tflite"),
     ("convert", "quantize {d}/net.cfg -o {d}/out.tflite --calibration {d}/photos --input-size 60", "[yolo]"),
+    (
+        "convert",
+        "quantize {d}/net.cfg -o {d}/out.tflite --calibration {d}/photos --input-size 96xa",
+        "96xa is neither N",
+    ),
     ("convert", "quantize {d}/net.cfg -o {d}/out.tflite --calibration {d}/photos --weights {d}/no", "no: no such file"),
     ("convert", "quantize {d}/net.cfg -o {d}/out.tflite --calibration {d}/photos --labels {d}/two.txt", "has 2 names"),
     ("convert", "quantize {d}/net.cfg -o {d}/out.tflite --calibration {d}/photos --data {d}/void", "no annotations"),

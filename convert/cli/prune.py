@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from convert.cli.report import print_summary, teller
 from convert.prune.plan import NEED_PICTURES, RANKS, PrunePlan, Rank, Target, given_targets
-from runtime.commandline import count, percent
+from runtime.commandline import count, percent, size
 from runtime.errors import InputError
 from runtime.files import check_file, check_writable
 
@@ -58,7 +58,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument("--sparsity", choices=("unstructured", "2:4"), help="zeros instead of removed channels")
     parser.add_argument("--weights", type=Path, metavar="F", help="the .cfg's weights (default: beside it)")
     parser.add_argument("--labels", type=Path, metavar="F", help="class names (default: the .names beside the .cfg)")
-    parser.add_argument("--input-size", type=count, metavar="N", help="square input of N pixels")
+    parser.add_argument("--input-size", type=size, metavar="N|WxH", help="pixels of a .cfg's input")
     parser.add_argument("--resize", choices=("stretch", "letterbox"), help="how images are fitted to a .cfg's input")
     parser.add_argument("--mirror", type=Path, metavar="DIR", help="look for a recipe's data there first")
     parser.add_argument("--work", type=Path, metavar="DIR", help="for the rounds (default: build/prune/NAME)")

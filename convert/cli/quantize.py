@@ -8,7 +8,7 @@ from pathlib import Path
 
 from convert.cli.report import print_summary, teller
 from convert.recipe import Budget
-from runtime.commandline import count, percent
+from runtime.commandline import percent, size
 from runtime.errors import InputError
 from runtime.files import check_file, check_writable, make_folder
 
@@ -24,7 +24,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument("--calibration", type=Path, required=True, metavar="DIR", help="images like those it will see")
     parser.add_argument("--weights", type=Path, metavar="F", help="default: the .weights file beside the .cfg")
     parser.add_argument("--labels", type=Path, metavar="F", help="default: the .names file beside the .cfg")
-    parser.add_argument("--input-size", type=count, metavar="N", help="square input of N pixels (default: the .cfg's)")
+    parser.add_argument("--input-size", type=size, metavar="N|WxH", help="pixels of the input (default: the .cfg's)")
     parser.add_argument(
         "--resize", choices=("stretch", "letterbox"), help="how images are fitted (default: as the .cfg says)"
     )
@@ -79,8 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     data = open_pictures(arguments.data, arguments.strict) if arguments.data else None
     if budget and budget.max_drop is not None and data:
         require_objects(data)
-    size = (arguments.input_size, arguments.input_size) if arguments.input_size else None
-    source = load_source(arguments.source, arguments.weights, arguments.labels, size)
+    source = load_source(arguments.source, arguments.weights, arguments.labels, arguments.input_size)
     if arguments.resize:
         source = dataclasses.replace(source, input=dataclasses.replace(source.input, resize=arguments.resize))
 

@@ -65,8 +65,7 @@ def prune_file(path: Path, plan: PrunePlan, arguments: argparse.Namespace, say: 
     """
     if path.suffix.lower() != ".cfg" and not keras_file.is_detector(path):
         return _prune_plain(path, plan, arguments, say)
-    size = (arguments.input_size, arguments.input_size) if arguments.input_size else None
-    source = load_source(path, arguments.weights, arguments.labels, size)
+    source = load_source(path, arguments.weights, arguments.labels, arguments.input_size)
     if arguments.resize:
         source = dataclasses.replace(source, input=dataclasses.replace(source.input, resize=arguments.resize))
     if arguments.output.suffix == ".tflite" and not arguments.data:

@@ -120,12 +120,23 @@ def test_quantize_with_data_prints_and_records_both(
     labelled: Path, tiny_cfg: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "out.tflite"
-    arguments = ["quantize", tiny_cfg, "-o", target, "--calibration", photos, "--data", labelled, "--input-size", "96"]
+    arguments = [
+        "quantize",
+        tiny_cfg,
+        "-o",
+        target,
+        "--calibration",
+        photos,
+        "--data",
+        labelled,
+        "--input-size",
+        "96x64",
+    ]
     assert convert([*map(str, arguments), "--resize", "letterbox"]) == 0
     text = capsys.readouterr().out
     card = require_card(target)
     (row,) = card.accuracy
-    assert (card.input.width, card.input.resize) == (96, "letterbox")
+    assert (card.input.width, card.input.height, card.input.resize) == (96, 64, "letterbox")
     assert row.images == 8
     assert f"float  {row.float_map50:6.1f}" in text
     assert f"int8   {row.int8_map50:6.1f}" in text
