@@ -8,11 +8,12 @@ describes the fields for people who write such files with other tools.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from runtime.errors import InputError
 from runtime.schema import decode, encode
+from runtime.values import value
 
 SCHEMA_VERSION = 1
 CARD_FILE = "card.json"
@@ -21,7 +22,7 @@ Color = Literal["rgb", "bgr"]
 Kind = Literal["box", "objectness", "class", "score", "count", "prediction"]
 
 
-@dataclass(frozen=True)
+@value
 class InputSpec:
     """How an image becomes the input tensor.
 
@@ -50,7 +51,7 @@ class InputSpec:
     crop: float = 1.0
 
 
-@dataclass(frozen=True)
+@value
 class OutputBinding:
     """Which tensor holds what. Tensors are bound by name, never by position.
 
@@ -66,7 +67,7 @@ class OutputBinding:
     head: int = 0
 
 
-@dataclass(frozen=True)
+@value
 class HeadSpec:
     """One detection scale.
 
@@ -81,7 +82,7 @@ class HeadSpec:
     scale_xy: float = 1.0
 
 
-@dataclass(frozen=True)
+@value
 class DecoderSpec:
     """How raw head tensors become boxes. ``runtime.decode`` holds one module per ``name``.
 
@@ -105,7 +106,7 @@ class DecoderSpec:
     units: Literal["pixels", "fractions"] = "pixels"
 
 
-@dataclass(frozen=True)
+@value
 class Labels:
     """Class names by class index. ``background`` says whether index 0 is "nothing" and never reported."""
 
@@ -113,7 +114,7 @@ class Labels:
     background: bool = False
 
 
-@dataclass(frozen=True)
+@value
 class Thresholds:
     """Defaults for the device.
 
@@ -131,7 +132,7 @@ class Thresholds:
     class_agnostic: bool = False
 
 
-@dataclass(frozen=True)
+@value
 class SourceFile:
     """One file the model was made from. ``url`` is empty for a file the user brought."""
 
@@ -140,7 +141,7 @@ class SourceFile:
     url: str = ""
 
 
-@dataclass(frozen=True)
+@value
 class Source:
     """Where the weights came from and under which licence.
 
@@ -159,7 +160,7 @@ class Source:
     provenance: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@value
 class Quantization:
     """How the numbers were narrowed.
 
@@ -176,7 +177,7 @@ class Quantization:
     calibration_sha256: str
 
 
-@dataclass(frozen=True)
+@value
 class Pruning:
     """Channels removed: share of channels (0..1) and multiply-accumulates before and after."""
 
@@ -185,7 +186,7 @@ class Pruning:
     macs_after: int
 
 
-@dataclass(frozen=True)
+@value
 class Accuracy:
     """One measured row, in percent.
 
@@ -202,7 +203,7 @@ class Accuracy:
     settings: str = ""
 
 
-@dataclass(frozen=True)
+@value
 class Delegation:
     """What XNNPACK took when the file was made (host interpreter named in ``ModelCard.tools``)."""
 
@@ -211,7 +212,7 @@ class Delegation:
     partitions: int
 
 
-@dataclass(frozen=True)
+@value
 class Network:
     """The bytes in front of the archive, so that damage is found before an interpreter trips over it."""
 
@@ -219,7 +220,7 @@ class Network:
     sha256: str
 
 
-@dataclass(frozen=True)
+@value
 class ModelCard:
     """All of it. See the module docstring and ``docs/model-file.md``.
 

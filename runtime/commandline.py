@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn
 
 from runtime.errors import BudgetError, EdgewrenError, InputError
 
@@ -28,20 +29,22 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{self.prog}: {message}", "", f"{self.prog} --help shows what it takes")
 
 
-def run_command(argv: Sequence[str], prog: str, description: str, modules: Sequence[Any]) -> int:
+def run_command(argv: Sequence[str], prog: str, description: str, modules: Mapping[str, str]) -> int:
     """Parses ``prog COMMAND ...`` and runs the command.
 
     Args:
         argv: The arguments after ``prog``.
         prog: How the program is called.
         description: What it is for.
-        modules: One module per command, in the order of the help text: each has
-            ``add_parser(commands)`` and sets ``run`` to what takes the parsed arguments and returns the exit status.
+        modules: Name of each command's module, in the order of the help text: it has ``add_parser(commands)`` and
+            sets ``run`` to what takes the parsed arguments and returns the exit status. Only the command that is
+            called is loaded.
     """
     parser = Parser(prog=prog, description=description)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    for module in modules:
-        module.add_parser(commands)
+    called = [modules[argv[0]]] if argv and argv[0] in modules else modules.values()
+    for module in called:
+        importlib.import_module(module).add_parser(commands)
     arguments = parser.parse_args(argv)
     status: int = arguments.run(arguments)
     return status

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,11 +12,12 @@ import numpy.typing as npt
 from runtime.errors import InputError
 from runtime.modelfile import check_model_file
 from runtime.provider import provider, quiet_native_log
+from runtime.values import value
 
 _MAX_TENSOR_BYTES = 1 << 30
 
 
-@dataclass(frozen=True)
+@value
 class TensorSpec:
     """An input or output tensor.
 
@@ -65,7 +65,6 @@ class Engine:
 
     Attributes:
         inputs, outputs: Tensors in the interpreter's order. Find them by name; the order changes between converters.
-        provider: Name and version of the interpreter.
 
     Raises:
         InputError: The file is not a model, or one the interpreter refuses.
@@ -76,7 +75,6 @@ class Engine:
             raise InputError(f"threads is {threads}", "expected at least 1", "give --threads N")
         self.path = check_model_file(path)
         self.threads = threads
-        self.provider = str(provider())
         with quiet_native_log() as log:
             try:
                 self.interpreter = provider().interpreter(model_path=str(path), num_threads=threads)
@@ -93,6 +91,11 @@ class Engine:
         self._outputs = self.interpreter.get_output_details()
         self.inputs = tuple(_spec(detail) for detail in self._inputs)
         self.outputs = tuple(_spec(detail) for detail in self._outputs)
+
+    @property
+    def provider(self) -> str:
+        """Name and version of the interpreter."""
+        return str(provider())
 
     def input_view(self, index: int = 0) -> npt.NDArray[Any]:
         """The memory of an input tensor. Drop it before :meth:`invoke`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +89,8 @@ def check_writable(path: Path) -> Path:
         raise InputError(f"{path} is a folder", "expected a file name to write", action)
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder", f"expected a folder to write {path.name} in", action)
+    import tempfile  # Takes its time, and most programs only read.
+
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.")
     except OSError as error:

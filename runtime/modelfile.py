@@ -6,8 +6,6 @@ TensorFlow Lite reads a file from the front and a zip reader from the back, so b
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
 from pathlib import Path
 
 from runtime.card import CARD_FILE, ModelCard, Network
@@ -15,6 +13,8 @@ from runtime.errors import InputError
 from runtime.files import check_file
 
 _IDENTIFIER = b"TFL3"
+# A zip archive ends in a record of 22 bytes that begins so, and a comment of at most 65535.
+_ARCHIVE_END, _ARCHIVE_TAIL = b"PK\x05\x06", 22 + 0xFFFF
 _MAX_CARD_BYTES = 16 << 20
 _REBUILD = "check the path, or rebuild the model with python -m convert"
 
@@ -51,6 +51,10 @@ def read_card(path: Path) -> ModelCard | None:
 
 
 def _read_member(path: Path) -> bytes | None:
+    if not has_archive(path):
+        return None
+    import zipfile
+
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError):
@@ -68,7 +72,19 @@ def _read_member(path: Path) -> bytes | None:
             raise InputError(f"{CARD_FILE} in {path} cannot be read ({error})", "", _REBUILD) from None
 
 
+def has_archive(path: Path) -> bool:
+    """Whether a zip archive may end the file; spares files from elsewhere the zip reader's import."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - _ARCHIVE_TAIL))
+            return _ARCHIVE_END in stream.read()
+    except OSError:
+        return False
+
+
 def _check_network(path: Path, network: Network) -> None:
+    import hashlib
+
     with path.open("rb") as stream:
         data = stream.read(network.bytes) if 0 < network.bytes <= path.stat().st_size else b""
     if hashlib.sha256(data).hexdigest() != network.sha256:

@@ -7,7 +7,6 @@ just ``pixel - 128``, into flipping one bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -19,11 +18,12 @@ from runtime.card import InputSpec
 from runtime.engine import TensorSpec
 from runtime.errors import InputError
 from runtime.frame import Frame
+from runtime.values import value
 
 _SIGN_BIT = np.uint8(0x80)
 
 
-@dataclass(frozen=True)
+@value
 class Placement:
     """Where the image lies inside the input tensor: ``tensor = image * scale + offset``, per axis, in pixels.
 

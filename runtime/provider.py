@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.metadata
 import operator
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
+from typing import IO, Any
 
 from runtime.errors import RunError
+from runtime.values import value
 
 # Name, module, where in it the Interpreter is, and the distribution its version comes from.
 _PROVIDERS = (
@@ -27,19 +25,29 @@ _PROVIDERS = (
 )
 
 
-@dataclass(frozen=True)
+@value
 class Provider:
     """An installed interpreter.
 
     Attributes:
         name: ``litert``, ``tflite_runtime`` or ``tensorflow``.
-        version: Version of its distribution.
+        distribution: The package it comes from.
         interpreter: The ``Interpreter`` class.
     """
 
     name: str
-    version: str
+    distribution: str
     interpreter: Any
+
+    @cached_property
+    def version(self) -> str:
+        """Version of its distribution; ``unknown`` where it was installed without telling."""
+        import importlib.metadata  # A sixth of a short program's start, so only when somebody asks.
+
+        try:
+            return importlib.metadata.version(self.distribution)
+        except importlib.metadata.PackageNotFoundError:
+            return "unknown"
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
@@ -57,8 +65,8 @@ def provider() -> Provider:
         try:
             with quiet_native_log():
                 interpreter = operator.attrgetter(attribute)(importlib.import_module(module))
-            return Provider(name, importlib.metadata.version(distribution), interpreter)
-        except (ImportError, AttributeError, SystemError, importlib.metadata.PackageNotFoundError) as error:
+            return Provider(name, distribution, interpreter)
+        except (ImportError, AttributeError, SystemError) as error:
             reasons.append(f"{distribution}: {error}")
     raise RunError(
         f"no TensorFlow Lite interpreter ({'; '.join(reasons)})",
@@ -80,7 +88,7 @@ def quiet_native_log() -> Iterator[list[str]]:
     except OSError:
         yield lines
         return
-    with tempfile.TemporaryFile() as buffer:
+    with _scratch_file() as buffer:
         sys.stderr.flush()
         os.dup2(buffer.fileno(), 2)
         try:
@@ -91,3 +99,11 @@ def quiet_native_log() -> Iterator[list[str]]:
             buffer.seek(0)
             text = buffer.read(1 << 16).decode("utf-8", "replace")
             lines += [line for line in text.splitlines() if line.strip() and not line.startswith("INFO:")]
+
+
+def _scratch_file() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("native-log"), "w+b")
+    import tempfile
+
+    return tempfile.TemporaryFile()

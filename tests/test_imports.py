@@ -51,7 +51,10 @@ def test_architectures_and_training_run_on_every_backend(path: Path) -> None:
     assert ("tensorflow" in set(imported(path))) == (path.name == "fused_norm.py")
 
 
-@pytest.mark.parametrize("program", ["runtime.cli", "runtime.detector", "apps.live", "apps.outputs"])
+COMMANDS = sorted(f"runtime.cli.{path.stem}" for path in (ROOT / "runtime" / "cli").glob("[a-z]*.py"))
+
+
+@pytest.mark.parametrize("program", [*COMMANDS, "runtime.detector", "apps.live", "apps.outputs"])
 def test_device_side_never_loads_tensorflow_or_convert(program: str) -> None:
     code = f"import sys, {program}; print([m for m in ('tensorflow', 'keras', 'convert') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
@@ -62,6 +65,20 @@ def test_importing_runtime_loads_neither_opencv_nor_numpy() -> None:
     code = "import sys, runtime; print([m for m in ('cv2', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_detection_waits_for_no_module_it_does_not_need(tiny_model: Path) -> None:
+    """Start-up is mostly imports; these were once a third of it."""
+    code = (
+        "import sys, numpy, cv2, ai_edge_litert.interpreter; before = set(sys.modules)\n"
+        f"from runtime import Detector; Detector.open({str(tiny_model)!r}).detect(numpy.zeros((8, 8, 3), 'uint8'))\n"
+        "print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    loaded = set(ast.literal_eval(done.stdout))
+    assert "runtime.decode.yolo" in loaded
+    others = {"runtime.decode.ssd", "runtime.foreign.recognise", "runtime.sources", "runtime.cli", "runtime.track"}
+    assert not loaded & {*others, "argparse", "email", "importlib.metadata", "tempfile", "asyncio", "urllib.request"}
 
 
 def test_every_exported_name_exists() -> None:

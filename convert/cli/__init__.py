@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convert.cli import build, debug, evaluate, list_recipes, prune, quantize, show, train
 from runtime.commandline import run_command
+
+_NAMES = ("build", "train", "prune", "quantize", "evaluate", "debug", "show")
+_COMMANDS = {"list": "list_recipes", **{name: name for name in _NAMES}}
 
 
 def main(argv: Sequence[str]) -> int:
     """Parses the command line and runs one command."""
-    commands = (list_recipes, build, train, prune, quantize, evaluate, debug, show)
+    commands = {name: f"convert.cli.{module}" for name, module in _COMMANDS.items()}
     return run_command(argv, "python -m convert", "Turn float networks into Edgewren model files.", commands)

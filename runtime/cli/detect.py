@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.commandline import Notes, count, fraction
-from runtime.detections import Detections
-from runtime.frame import Frame
 from runtime.grammar import INPUTS, OUTPUTS
+
+if TYPE_CHECKING:
+    from runtime.detections import Detections
+    from runtime.frame import Frame
+    from runtime.sinks import Sink
+    from runtime.sources import Source
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -28,7 +33,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
     from runtime.detector import Detector
-    from runtime.sinks import open_sink
     from runtime.sources import frames, open_source
 
     with contextlib.ExitStack() as stack:
@@ -39,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         for source in sources:
             stack.callback(source.close)
         outputs = [*(["json://-"] if arguments.json else []), *arguments.output]
-        sinks = [open_sink(uri, detector.labels, sources[0]) for uri in outputs]
+        sinks = _open_sinks(outputs, detector.labels, sources[0]) if outputs else []
         for sink in sinks:
             stack.callback(sink.close)
         notes = Notes(detector.card)
@@ -52,6 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
                 if not arguments.json:
                     _print(frame, found, detector.labels)
     return 0
+
+
+def _open_sinks(outputs: list[str], labels: tuple[str, ...], source: Source) -> list[Sink]:
+    from runtime.sinks import open_sink
+
+    return [open_sink(uri, labels, source) for uri in outputs]
 
 
 def _print(frame: Frame, found: Detections, labels: tuple[str, ...]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -36,6 +35,8 @@ def describe(path: Path) -> dict[str, Any]:
     Raises:
         InputError: Not a model file, or a damaged one.
     """
+    import hashlib
+
     from runtime.engine import Engine, TensorSpec
     from runtime.foreign.graph import read_graph
     from runtime.foreign.recognise import recognise

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from typing import Protocol
 
 from runtime.card import ModelCard
 from runtime.decode.candidates import Candidates
-from runtime.decode.postprocess import PostprocessDecoder
-from runtime.decode.ssd import SsdDecoder
-from runtime.decode.yolo import YoloDecoder
-from runtime.decode.yolov5 import Yolov5Decoder
-from runtime.decode.yolov8 import Yolov8Decoder
 from runtime.engine import Executor
 from runtime.errors import InputError
 
@@ -23,12 +18,13 @@ class Decoder(Protocol):
         """Candidates with a score of at least ``score``, in no particular order, before suppression."""
 
 
-_DECODERS: dict[str, Callable[[ModelCard, Executor], Decoder]] = {
-    "postprocess": PostprocessDecoder,
-    "ssd": SsdDecoder,
-    "yolo": YoloDecoder,
-    "yolov5": Yolov5Decoder,
-    "yolov8": Yolov8Decoder,
+# Name in the card, which is the module's too: class. A program loads only the one it needs.
+_DECODERS = {
+    "postprocess": "PostprocessDecoder",
+    "ssd": "SsdDecoder",
+    "yolo": "YoloDecoder",
+    "yolov5": "Yolov5Decoder",
+    "yolov8": "Yolov8Decoder",
 }
 
 
@@ -38,14 +34,15 @@ def make_decoder(card: ModelCard, executor: Executor) -> Decoder:
     Raises:
         InputError: An unknown decoder, or tensors that do not fit the card.
     """
-    decoder = _DECODERS.get(card.decoder.name)
-    if decoder is None:
+    name = card.decoder.name
+    if name not in _DECODERS:
         raise InputError(
-            f"the card of {card.name} asks for decoder '{card.decoder.name}'",
+            f"the card of {card.name} asks for decoder '{name}'",
             "expected one of " + ", ".join(_DECODERS),
             "install a newer Edgewren",
         )
-    return decoder(card, executor)
+    decoder: Decoder = getattr(importlib.import_module(f"runtime.decode.{name}"), _DECODERS[name])(card, executor)
+    return decoder
 
 
 __all__ = ["Candidates", "Decoder", "make_decoder"]

@@ -15,7 +15,6 @@ number. An anchor yields one candidate for every class that passes: the classes 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from runtime.card import ModelCard
 from runtime.decode.candidates import Candidates, Floats, Lookup, by_byte, sigmoid, stored_values
 from runtime.decode.heads import HeadsDecoder, bind, cell_grid, half_size, loose_bound
 from runtime.engine import Executor, TensorSpec
+from runtime.values import value
 
 
 class YoloDecoder(HeadsDecoder):
@@ -102,7 +102,7 @@ class _Head:
         return boxes
 
 
-@dataclass(frozen=True)
+@value
 class _Bounds:
     """Smallest stored logits that can reach a score.
 

@@ -25,7 +25,7 @@ _IMAGENET_SIZES = (1000, 1001)
 _IMAGENET_CROP = 0.875
 
 
-def recognise_classifier(seen: Seen) -> Layout | None:
+def recognise(seen: Seen) -> Layout | None:
     """One output of shape ``(1, N)``, or with more sides of 1, and N of at least 2.
 
     Raises:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import mmap
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from runtime.errors import InputError
 from runtime.foreign.flatbuffer import DamagedError, Data, Table
 from runtime.modelfile import check_model_file
+from runtime.values import value
 
 METADATA_NAME = "TFLITE_METADATA"
 POSTPROCESS = "TFLite_Detection_PostProcess"
@@ -40,7 +40,7 @@ _INT8, _UINT8, _FLOAT32 = 9, 3, 0
 _MAX_CONSTANT_BYTES = 1 << 12
 
 
-@dataclass(frozen=True)
+@value
 class GraphTensor:
     """One tensor.
 
@@ -58,7 +58,7 @@ class GraphTensor:
     constant: npt.NDArray[np.float32] | None
 
 
-@dataclass(frozen=True)
+@value
 class Op:
     """One op: its name (of a custom op, its own), its tensors, and a custom op's options."""
 
@@ -68,7 +68,7 @@ class Op:
     options: bytes
 
 
-@dataclass(frozen=True)
+@value
 class Graph:
     """The first subgraph of a file.
 

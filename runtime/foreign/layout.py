@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +11,10 @@ from runtime.engine import Engine, TensorSpec
 from runtime.foreign.graph import Graph
 from runtime.foreign.metadata import Metadata
 from runtime.foreign.picture import Fitting
+from runtime.values import value
 
 
-@dataclass(frozen=True)
+@value
 class Seen:
     """A file from elsewhere.
 
@@ -43,7 +44,7 @@ class Seen:
         return self.input.shape[2], self.input.shape[1]
 
 
-@dataclass(frozen=True)
+@value
 class Layout:
     """How a file's outputs are read. See ``ModelCard`` for the fields.
 

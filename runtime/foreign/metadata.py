@@ -11,13 +11,13 @@ import ast
 import json
 import math
 import struct
-import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runtime.foreign.flatbuffer import DamagedError, Table
+from runtime.modelfile import has_archive
+from runtime.values import value
 
 _MAX_MEMBER_BYTES = 4 << 20
 _ULTRALYTICS_FILES = ("metadata.json", "temp_meta.txt", "meta.txt")
@@ -26,7 +26,7 @@ _RGB = 1
 _LABEL_FILES = (2, 3)  # TENSOR_AXIS_LABELS, TENSOR_VALUE_LABELS
 
 
-@dataclass(frozen=True)
+@value
 class Metadata:
     """What is known about a file.
 
@@ -73,9 +73,14 @@ class _Members:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._any = has_archive(path)
 
     def text(self, name: str) -> str | None:
         """A file's text; ``None`` when it is missing, too large or broken."""
+        if not self._any:
+            return None
+        import zipfile
+
         try:
             with zipfile.ZipFile(self._path) as archive:
                 if archive.getinfo(name).file_size > _MAX_MEMBER_BYTES:

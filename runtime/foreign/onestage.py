@@ -11,7 +11,6 @@ The last two kinds with N = cells look alike; the number of names decides, and w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from runtime.card import DecoderSpec, Labels, OutputBinding
@@ -21,13 +20,14 @@ from runtime.foreign.layout import Layout, Seen
 from runtime.foreign.names import fit_object_names, numbered, wrong_count
 from runtime.foreign.picture import PIXELS, ZERO_TO_ONE, Fitting
 from runtime.foreign.probe import probe
+from runtime.values import value
 
 _ULTRALYTICS = Fitting(ZERO_TO_ONE, "letterbox")
 _YOLOX = Fitting(PIXELS, "letterbox", color="bgr", position="top-left")
 _YOLOX_ASSUMED = "this is YOLOX (one candidate per cell, with an objectness): picture at the top left"
 
 
-@dataclass(frozen=True)
+@value
 class _Shape:
     """How an output may be read: fields per candidate, of which so many before the classes, and their axis."""
 
@@ -42,7 +42,7 @@ class _Shape:
         return self.fields - (5 if self.decoder == "yolov5" else 4)
 
 
-def recognise_onestage(seen: Seen) -> Layout | None:
+def recognise(seen: Seen) -> Layout | None:
     """One output of one of the shapes in the module's table.
 
     Raises:

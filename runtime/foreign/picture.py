@@ -5,7 +5,6 @@ What is known is used, best source first; what is left is the usual way of the l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ from runtime.engine import TensorSpec
 from runtime.errors import InputError
 from runtime.foreign.graph import Graph
 from runtime.foreign.metadata import Metadata
+from runtime.values import value
 
 Range = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -29,7 +29,7 @@ _LEAST_PIXEL = {"uint8": 0, "int8": -128}
 _SMALL = 2.0
 
 
-@dataclass(frozen=True)
+@value
 class Fitting:
     """The usual way to feed a layout; the fields are those of :class:`InputSpec`.
 

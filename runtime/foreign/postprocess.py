@@ -16,7 +16,7 @@ _KINDS: tuple[Kind, ...] = ("box", "class", "score", "count")
 _MAX_CLASSES = 100_000
 
 
-def recognise_postprocess(seen: Seen) -> Layout | None:
+def recognise(seen: Seen) -> Layout | None:
     """Boxes, classes, scores and their number, already suppressed.
 
     Raises:

@@ -6,6 +6,7 @@ card, and every program says it.
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,15 +15,13 @@ from runtime.card import ModelCard, Source
 from runtime.engine import Engine, TensorSpec
 from runtime.errors import InputError
 from runtime.files import read_names
-from runtime.foreign.classifier import recognise_classifier
 from runtime.foreign.graph import Graph
 from runtime.foreign.layout import Layout, Seen
 from runtime.foreign.metadata import read_metadata
-from runtime.foreign.onestage import recognise_onestage
 from runtime.foreign.picture import input_spec
-from runtime.foreign.postprocess import recognise_postprocess
 
-_LAYOUTS = (recognise_postprocess, recognise_classifier, recognise_onestage)
+# One module each, asked in this order; those behind the one that fits are not even loaded.
+_LAYOUTS = ("postprocess", "classifier", "onestage")
 _OURS = "(Edgewren)"
 _SHOWN = 6
 
@@ -63,8 +62,10 @@ def recognise(path: Path, engine: Engine, graph: Graph, labels_file: Path | None
 
 
 def _layout(seen: Seen) -> Layout:
-    for recognises in _LAYOUTS:
-        if layout := recognises(seen):
+    for name in _LAYOUTS:
+        module = importlib.import_module(f"runtime.foreign.{name}")
+        layout: Layout | None = module.recognise(seen)
+        if layout:
             return layout
     raise InputError(
         f"{seen.path} has no card.json and is no layout this version knows: {_shown(seen.engine)}",

@@ -8,10 +8,7 @@ from typing import Protocol
 from runtime.detections import Detections
 from runtime.errors import InputError
 from runtime.frame import Frame
-from runtime.grammar import OUTPUTS
-from runtime.sinks.json_lines import JsonSink
-from runtime.sinks.pictures import FolderSink, PictureSink
-from runtime.sinks.video import VIDEO_SUFFIXES, VideoSink
+from runtime.grammar import OUTPUTS, VIDEO_SUFFIXES
 from runtime.sources import Source
 from runtime.sources.images import IMAGE_SUFFIXES
 
@@ -41,7 +38,17 @@ def open_sink(uri: str, labels: tuple[str, ...], source: Source) -> Sink:
     if separator and scheme != "json":
         raise InputError(f"{uri} is not an output this version knows", f"expected {OUTPUTS}")
     if separator:
+        from runtime.sinks.json_lines import JsonSink
+
         return JsonSink(rest, labels)
+    return _open_file(uri, labels, source)
+
+
+def _open_file(uri: str, labels: tuple[str, ...], source: Source) -> Sink:
+    """Opens what draws; only here OpenCV's writers are needed."""
+    from runtime.sinks.pictures import FolderSink, PictureSink
+    from runtime.sinks.video import VideoSink
+
     path = Path(uri)
     suffix = path.suffix.lower()
     if suffix in VIDEO_SUFFIXES:

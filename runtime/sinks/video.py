@@ -16,7 +16,6 @@ from runtime.files import check_writable
 from runtime.frame import Frame
 from runtime.provider import quiet_native_log
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv"})
 _DEFAULT_FPS = 25.0
 # A pause longer than this is cut instead of filled with copies of one picture.
 _MAX_REPEATS = 100

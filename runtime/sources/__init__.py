@@ -11,8 +11,6 @@ from runtime.files import check_file
 from runtime.frame import Frame
 from runtime.grammar import INPUTS
 from runtime.sources.images import IMAGE_SUFFIXES, ImageSource, list_images
-from runtime.sources.synthetic import open_synthetic
-from runtime.sources.video import open_camera, open_stream, open_video
 
 
 class Source(Protocol):
@@ -46,8 +44,21 @@ def open_source(uri: str) -> Source:
     Raises:
         InputError: An unknown kind of name, or something that cannot be read.
     """
-    if uri.isdecimal():
-        return open_camera(f"/dev/video{int(uri)}")
+    path = Path(uri)
+    if "://" not in uri and path.is_dir():
+        return ImageSource(list_images(path))
+    if "://" not in uri and path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageSource([check_file(path, "an image, a video or a folder of images")])
+    return _open_moving(uri)
+
+
+def _open_moving(uri: str) -> Source:
+    """Opens a camera, a stream, a scene or a video; pictures do without what these need."""
+    from runtime.sources.synthetic import open_synthetic
+    from runtime.sources.video import open_camera, open_stream, open_video
+
+    if uri.isdecimal() or uri.startswith("/dev/video"):
+        return open_camera(f"/dev/video{int(uri)}" if uri.isdecimal() else uri)
     scheme, separator, rest = uri.partition("://")
     if separator:
         if scheme == "v4l2":
@@ -57,14 +68,7 @@ def open_source(uri: str) -> Source:
         if scheme == "synthetic":
             return open_synthetic(uri)
         raise InputError(f"{uri} is not a source this version knows", f"expected {INPUTS}")
-    path = Path(uri)
-    if uri.startswith("/dev/video"):
-        return open_camera(uri)
-    if path.is_dir():
-        return ImageSource(list_images(path))
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageSource([check_file(path, "an image, a video or a folder of images")])
-    return open_video(path)
+    return open_video(Path(uri))
 
 
 def frames(source: Source, loop: bool = False) -> Iterator[Frame]:
