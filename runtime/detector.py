@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.card import ModelCard
-from runtime.decode import make_decoder
+from runtime.decode import Candidates, make_decoder
 from runtime.detections import Detections, StageMs
 from runtime.engine import Executor
 from runtime.errors import InputError, RunError
 from runtime.frame import Frame
-from runtime.nms import class_wise_nms
+from runtime.nms import class_wise_nms, soft_nms
 from runtime.opening import check_task, open_engine
 from runtime.preprocess import Preprocessor
 
@@ -32,6 +32,8 @@ class Detector:
         iou: Overlap above which the worse of two boxes of a class is dropped, 0..1.
         max_detections: Most boxes reported per picture.
         class_agnostic: Whether boxes of different classes drop each other too.
+        soft_nms: Lower the scores of overlapped boxes instead of dropping them (``runtime.nms.soft_nms``); ``iou``
+            then counts for nothing.
 
     Example:
         >>> with Detector.open("model.tflite", threads=4) as detector:      # doctest: +SKIP
@@ -49,6 +51,7 @@ class Detector:
         self.iou = card.thresholds.iou
         self.max_detections = card.thresholds.max_detections
         self.class_agnostic = card.thresholds.class_agnostic
+        self.soft_nms = False
         if not 0 <= self.score <= 1:
             raise InputError(f"score is {self.score}", "expected a number in 0..1", "give --score S")
         self._preprocessor = Preprocessor(card.input, executor.inputs[0])
@@ -105,12 +108,19 @@ class Detector:
         executor.invoke()
         inferred = time.perf_counter()
         found = self._decoder.decode(executor, self.score)
-        groups = np.zeros_like(found.class_ids) if self.class_agnostic else found.class_ids
-        kept = class_wise_nms(found.boxes, found.scores, groups, self.iou, self.max_detections)
+        kept, scores = self._suppress(found)
         boxes = placement.to_image(found.boxes.take(kept, axis=0))
         done = time.perf_counter()
         ms = StageMs((prepared - start) * 1e3, (inferred - prepared) * 1e3, (done - inferred) * 1e3)
-        return Detections(boxes, found.scores.take(kept), found.class_ids.take(kept), ms)
+        return Detections(boxes, scores, found.class_ids.take(kept), ms)
+
+    def _suppress(self, found: Candidates) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+        """Which candidates stay, best first, and their scores."""
+        groups = np.zeros_like(found.class_ids) if self.class_agnostic else found.class_ids
+        if self.soft_nms:
+            return soft_nms(found.boxes, found.scores, groups, self.score, self.max_detections)
+        kept = class_wise_nms(found.boxes, found.scores, groups, self.iou, self.max_detections)
+        return kept, found.scores.take(kept)
 
     def close(self) -> None:
         """Frees the network; the detector cannot be used after this."""

@@ -33,6 +33,16 @@ def test_classes_compete_only_when_the_card_says_so(tiny_model: Path, monkeypatc
     assert found.scores.tolist() == pytest.approx([0.9, 0.5])
 
 
+def test_soft_suppression_lowers_scores_instead(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Detector.open(tiny_model, threads=1, score=0.05) as detector:
+        monkeypatch.setattr(detector, "_decoder", FixedDecoder())
+        detector.soft_nms = detector.class_agnostic = True
+        found = detector.detect(picture(1))
+    overlap = (17 * 18) / (19 * 18)
+    assert found.class_ids.tolist() == [1, 0, 0]
+    assert found.scores.tolist() == pytest.approx([0.9, 0.5, 0.6 * np.exp(-(overlap**2) / 0.5)], rel=1e-5)
+
+
 def test_closed_detector_says_so(tiny_model: Path) -> None:
     detector = Detector.open(tiny_model, threads=1)
     detector.close()
