@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +13,15 @@ import numpy.typing as npt
 from runtime.card import ModelCard
 from runtime.decode import Candidates, make_decoder
 from runtime.detections import Detections, StageMs
-from runtime.engine import Executor
+from runtime.engine import Executor, Outputs
 from runtime.errors import InputError, RunError
 from runtime.frame import Frame
 from runtime.nms import class_wise_nms, soft_nms
 from runtime.opening import check_task, open_engine
-from runtime.preprocess import Preprocessor
+from runtime.preprocess import Placement, Preprocessor
+
+if TYPE_CHECKING:
+    from runtime.stages import Stages
 
 
 class Detector:
@@ -107,12 +111,23 @@ class Detector:
         prepared = time.perf_counter()
         executor.invoke()
         inferred = time.perf_counter()
-        found = self._decoder.decode(executor, self.score)
+        found = self._finish(executor, placement)
+        done = time.perf_counter()
+        found.ms = StageMs((prepared - start) * 1e3, (inferred - prepared) * 1e3, (done - inferred) * 1e3)
+        return found
+
+    def stages(self) -> Stages:
+        """The steps of :meth:`detect` for threads of their own; meanwhile :meth:`detect` must not be called."""
+        from runtime.stages import Stages
+
+        return Stages(self._preprocessor, self.executor, self._finish)
+
+    def _finish(self, outputs: Outputs, placement: Placement) -> Detections:
+        """What the network's outputs say, in pixels of the picture."""
+        found = self._decoder.decode(outputs, self.score)
         kept, scores = self._suppress(found)
         boxes = placement.to_image(found.boxes.take(kept, axis=0))
-        done = time.perf_counter()
-        ms = StageMs((prepared - start) * 1e3, (inferred - prepared) * 1e3, (done - inferred) * 1e3)
-        return Detections(boxes, scores, found.class_ids.take(kept), ms)
+        return Detections(boxes, scores, found.class_ids.take(kept))
 
     def _suppress(self, found: Candidates) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
         """Which candidates stay, best first, and their scores."""

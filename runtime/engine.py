@@ -40,7 +40,14 @@ class TensorSpec:
         return self.scale != 0.0
 
 
-class Executor(Protocol):
+class Outputs(Protocol):
+    """What a network answered."""
+
+    def output_view(self, index: int) -> npt.NDArray[Any]:
+        """The memory of an output tensor, valid until the next :meth:`Executor.invoke`. Drop it before that."""
+
+
+class Executor(Outputs, Protocol):
     """What a detector needs of a network, be it a ``.tflite`` file or a float model on the workstation."""
 
     inputs: tuple[TensorSpec, ...]
@@ -51,9 +58,6 @@ class Executor(Protocol):
 
     def invoke(self) -> None:
         """Runs the network once."""
-
-    def output_view(self, index: int) -> npt.NDArray[Any]:
-        """The memory of an output tensor, valid until the next :meth:`invoke`. Drop it before that."""
 
 
 class Engine:

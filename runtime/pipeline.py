@@ -1,7 +1,9 @@
-"""Capture, detection and delivery side by side, with nothing queued.
+"""Capture, inference and reading of boxes side by side, with nothing queued.
 
-Between two stages there is room for exactly one item. A live source replaces an item that was not taken in time, so
-what comes out is always recent and the frames left out are counted; a file waits, so that none is lost.
+The network runs as often as it can: while it does, the next picture is fetched and prepared, and the last one's boxes
+are read by whoever takes the results. Between two stages there is room for exactly one item. A live source replaces an
+item that was not taken in time, so what comes out is always recent and the frames left out are counted; a file waits,
+so that none is lost.
 """
 
 from __future__ import annotations
@@ -9,66 +11,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any
 
 from runtime.detections import Detections
 from runtime.detector import Detector
 from runtime.frame import Frame
+from runtime.slot import Slot
 from runtime.sources import Source, frames
-
-T = TypeVar("T")
-
-
-class Slot(Generic[T]):
-    """Room for one item between two threads.
-
-    Attributes:
-        dropped: Items that were replaced before anybody took them.
-    """
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._item: T | None = None
-        self._closed = False
-        self.dropped = 0
-
-    def put(self, item: T, *, replace: bool) -> bool:
-        """Leaves an item for the other side.
-
-        Args:
-            item: The item.
-            replace: Whether to drop an item that still lies there; otherwise wait until it is taken.
-
-        Returns:
-            False when the slot was closed and the item is lost.
-        """
-        with self._condition:
-            if replace and self._item is not None:
-                self.dropped += 1
-                self._item = None
-            self._condition.wait_for(lambda: self._item is None or self._closed)
-            if self._closed:
-                return False
-            self._item = item
-            self._condition.notify_all()
-            return True
-
-    def take(self) -> T | None:
-        """Waits for an item; ``None`` once the slot is closed and empty."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._item is not None or self._closed)
-            item, self._item = self._item, None
-            self._condition.notify_all()
-            return item
-
-    def close(self) -> None:
-        """No more items: wakes both sides. An item that lies there can still be taken."""
-        with self._condition:
-            self._closed = True
-            self._condition.notify_all()
+from runtime.stages import Inferred, Prepared
 
 
 @dataclass(frozen=True)
@@ -98,7 +51,7 @@ class Pipeline:
 
     Args:
         source: Where frames come from; closed at the end.
-        detector: Used by the detection thread alone.
+        detector: Used by the pipeline alone as long as it runs.
         loop: Start a file again when it ends.
         paced: Play a file at its own frame rate, as if it were a camera.
 
@@ -107,17 +60,22 @@ class Pipeline:
 
     def __init__(self, source: Source, detector: Detector, loop: bool = False, paced: bool = False) -> None:
         self._source = source
-        self._detector = detector
         self._loop = loop
         self._pace = 1 / source.fps if paced and source.fps and not source.live else 0.0
         self._replace = source.live or self._pace > 0
-        self._captured: Slot[Frame] = Slot()
-        self._results: Slot[Result] = Slot()
+        self._stages = detector.stages()
+        self._captured: Slot[Prepared] = Slot(self._stages.discard)
+        self._inferred: Slot[Inferred] = Slot()
         self._stopping = threading.Event()
         self._error: BaseException | None = None
+        # Each stage and the slots that end with it: one to either side, so that its neighbours wait for nothing.
+        stages = {
+            "capture": (self._capture, [self._captured]),
+            "infer": (self._infer, [self._captured, self._inferred]),
+        }
         self._threads = [
-            threading.Thread(target=self._run_capture, name="edgewren-capture", daemon=True),
-            threading.Thread(target=self._run_detect, name="edgewren-detect", daemon=True),
+            threading.Thread(target=self._run, args=stage, name=f"edgewren-{name}", daemon=True)
+            for name, stage in stages.items()
         ]
 
     def __enter__(self) -> Pipeline:
@@ -134,8 +92,9 @@ class Pipeline:
         self._source.close()
 
     def __iter__(self) -> Iterator[Result]:
-        while (result := self._results.take()) is not None:
-            yield result
+        while (inferred := self._inferred.take()) is not None:
+            found = self._stages.finish(inferred)
+            yield Result(inferred.frame, found, time.monotonic(), self._captured.dropped)
         if self._error is not None:
             raise self._error
 
@@ -143,25 +102,18 @@ class Pipeline:
         """Asks all stages to end; safe from any thread and from a signal handler's context."""
         self._stopping.set()
         self._captured.close()
-        self._results.close()
+        self._inferred.close()
 
-    def _run_capture(self) -> None:
-        """Frames that were captured before a failure are still worked off."""
+    def _run(self, stage: Callable[[], None], slots: Sequence[Slot[Any]]) -> None:
+        """One stage in its thread. What it left behind before it failed is still worked off by the next one."""
         try:
-            self._capture()
+            stage()
         except BaseException as error:
             self._error = error
+            self._stopping.set()
         finally:
-            self._captured.close()
-
-    def _run_detect(self) -> None:
-        try:
-            self._detect()
-        except BaseException as error:
-            self._error = error
-            self.stop()
-        finally:
-            self._results.close()
+            for slot in slots:
+                slot.close()
 
     def _capture(self) -> None:
         start, count = time.monotonic(), 0
@@ -170,14 +122,12 @@ class Pipeline:
                 self._stopping.wait(max(0.0, start + count * self._pace - time.monotonic()))
                 frame.captured = time.monotonic()
                 count += 1
-            if self._stopping.is_set() or not self._captured.put(frame, replace=self._replace):
+            if self._stopping.is_set() or not self._captured.put(self._stages.prepare(frame), replace=self._replace):
                 return
 
-    def _detect(self) -> None:
-        while (frame := self._captured.take()) is not None and not self._stopping.is_set():
-            found = self._detector.detect(frame)
-            result = Result(frame, found, time.monotonic(), self._captured.dropped)
-            if not self._results.put(result, replace=False):
+    def _infer(self) -> None:
+        while (prepared := self._captured.take()) is not None:
+            if not self._inferred.put(self._stages.infer(prepared), replace=False):
                 return
 
 

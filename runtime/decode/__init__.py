@@ -7,14 +7,14 @@ from typing import Protocol
 
 from runtime.card import ModelCard
 from runtime.decode.candidates import Candidates
-from runtime.engine import Executor
+from runtime.engine import Executor, Outputs
 from runtime.errors import InputError
 
 
 class Decoder(Protocol):
     """Turns an executor's outputs into candidates."""
 
-    def decode(self, executor: Executor, score: float) -> Candidates:
+    def decode(self, outputs: Outputs, score: float) -> Candidates:
         """Candidates with a score of at least ``score``, in no particular order, before suppression."""
 
 

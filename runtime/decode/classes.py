@@ -15,7 +15,7 @@ import numpy.typing as npt
 from runtime.card import ModelCard
 from runtime.decode.candidates import Floats, dequantize, sigmoid
 from runtime.decode.single import find_output
-from runtime.engine import Executor
+from runtime.engine import Executor, Outputs
 from runtime.errors import InputError
 
 _MAX_LOGIT = np.float32(1e30)
@@ -41,14 +41,14 @@ class ClassesDecoder:
         if not shape or shape[-1] != count or math.prod(shape) != count:
             raise InputError(f"{card.name} has an output {shape}", f"the card has {count} labels")
 
-    def decode(self, executor: Executor, top: int) -> tuple[npt.NDArray[np.int32], Floats]:
+    def decode(self, outputs: Outputs, top: int) -> tuple[npt.NDArray[np.int32], Floats]:
         """The best classes and their scores (0..1), best first; the background is none of them.
 
         Args:
-            executor: After a run.
+            outputs: After a run.
             top: How many; fewer when there are fewer classes.
         """
-        stored = executor.output_view(self._index).reshape(-1)
+        stored = outputs.output_view(self._index).reshape(-1)
         order = _descending(stored[self._first :])[:top] + self._first
         return order.astype(np.int32), self._scores(stored, order)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from runtime.card import HeadSpec, Kind, ModelCard
 from runtime.decode.candidates import Candidates, Floats, logit
-from runtime.engine import Executor, TensorSpec
+from runtime.engine import Outputs, TensorSpec
 from runtime.errors import InputError
 
 # exp() of a damaged or extreme logit must not become infinity: 16 already means 8 million pixels per anchor pixel.
@@ -27,7 +27,7 @@ class Head(Protocol):
     def set_score(self, score: float) -> None:
         """Works out the stored numbers that can reach a score."""
 
-    def decode(self, executor: Executor) -> Candidates | None:
+    def decode(self, outputs: Outputs) -> Candidates | None:
         """The head's candidates, ``None`` when there are none."""
 
 
@@ -38,13 +38,13 @@ class HeadsDecoder:
         self._heads = heads
         self._score = -1.0
 
-    def decode(self, executor: Executor, score: float) -> Candidates:
+    def decode(self, outputs: Outputs, score: float) -> Candidates:
         """Candidates with a score of at least ``score``, in no particular order, before suppression."""
         if score != self._score:
             for head in self._heads:
                 head.set_score(score)
             self._score = score
-        parts = [part for head in self._heads if (part := head.decode(executor)) is not None]
+        parts = [part for head in self._heads if (part := head.decode(outputs)) is not None]
         if len(parts) == 1:
             return parts[0]
         if not parts:

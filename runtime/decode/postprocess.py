@@ -15,7 +15,7 @@ import numpy as np
 from runtime.card import ModelCard
 from runtime.decode.candidates import Candidates, dequantize
 from runtime.decode.single import find_output, finite, no_candidates
-from runtime.engine import Executor
+from runtime.engine import Executor, Outputs
 from runtime.errors import InputError
 
 
@@ -42,17 +42,17 @@ class PostprocessDecoder:
         if shapes[0] != (1, slots, 4) or shapes[1:3] != [(1, slots)] * 2 or shapes[3] not in ((1,), (), (1, 1)):
             raise InputError(f"{card.name} has outputs of shapes {shapes}", "expected (1, n, 4), (1, n), (1, n), (1,)")
 
-    def decode(self, executor: Executor, score: float) -> Candidates:
+    def decode(self, outputs: Outputs, score: float) -> Candidates:
         """Candidates with a score of at least ``score``, best first."""
-        count = max(0, int(finite(self._real(executor, self._count))[0]))
-        scores = self._real(executor, self._score)[:count]
-        class_ids = np.rint(finite(self._real(executor, self._class)[:count])).astype(np.int32)
+        count = max(0, int(finite(self._real(outputs, self._count))[0]))
+        scores = self._real(outputs, self._score)[:count]
+        class_ids = np.rint(finite(self._real(outputs, self._class)[:count])).astype(np.int32)
         kept = ((scores >= score) & (class_ids >= 0) & (class_ids < self._classes)).nonzero()[0]
         if not len(kept):
             return no_candidates()
-        stored = executor.output_view(self._box).reshape(-1, 4).take(kept, axis=0)
+        stored = outputs.output_view(self._box).reshape(-1, 4).take(kept, axis=0)
         boxes = finite(dequantize(stored, self._specs[self._box]))[:, [1, 0, 3, 2]] * self._sides
         return Candidates(boxes, np.minimum(scores.take(kept), np.float32(1)), class_ids.take(kept))
 
-    def _real(self, executor: Executor, index: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-        return dequantize(executor.output_view(index), self._specs[index]).reshape(-1)
+    def _real(self, outputs: Outputs, index: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+        return dequantize(outputs.output_view(index), self._specs[index]).reshape(-1)

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from runtime.card import HeadSpec, ModelCard
 from runtime.decode.candidates import Candidates, Floats, Lookup, by_byte, dequantize, sigmoid, stored_values
 from runtime.decode.heads import HeadsDecoder, bind, cell_grid, half_size, loose_bound, loose_logit
-from runtime.engine import Executor, TensorSpec
+from runtime.engine import Executor, Outputs, TensorSpec
 
 # Damaged float tensors: products and differences of numbers within these limits stay finite.
 _MAX_OFFSET = np.float32(1e4)
@@ -76,16 +76,16 @@ class _Head:
         """Works out the stored numbers that can reach a score."""
         self._score_of.set_score(score)
 
-    def decode(self, executor: Executor) -> Candidates | None:
+    def decode(self, outputs: Outputs) -> Candidates | None:
         """The head's candidates, ``None`` when there are none."""
-        anchors, class_ids, scores = self._score_of(executor.output_view(self._class).reshape(-1))
+        anchors, class_ids, scores = self._score_of(outputs.output_view(self._class).reshape(-1))
         if not len(anchors):
             return None
-        return Candidates(self._boxes(executor, anchors), scores, class_ids.astype(np.int32))
+        return Candidates(self._boxes(outputs, anchors), scores, class_ids.astype(np.int32))
 
-    def _boxes(self, executor: Executor, anchors: npt.NDArray[np.intp]) -> Floats:
+    def _boxes(self, outputs: Outputs, anchors: npt.NDArray[np.intp]) -> Floats:
         """``(n, 4)`` corners in tensor pixels of the anchors at the given positions."""
-        offsets = executor.output_view(self._box).reshape(-1, 4).take(anchors, axis=0)
+        offsets = outputs.output_view(self._box).reshape(-1, 4).take(anchors, axis=0)
         anchor = self._anchor.take(anchors, axis=0)
         centre = self._shift_of(np.ascontiguousarray(offsets[:, :2]))
         centre *= anchor

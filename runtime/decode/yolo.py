@@ -23,7 +23,7 @@ import numpy.typing as npt
 from runtime.card import ModelCard
 from runtime.decode.candidates import Candidates, Floats, Lookup, by_byte, sigmoid, stored_values
 from runtime.decode.heads import HeadsDecoder, bind, cell_grid, half_size, loose_bound
-from runtime.engine import Executor, TensorSpec
+from runtime.engine import Executor, Outputs, TensorSpec
 from runtime.values import value
 
 
@@ -69,16 +69,16 @@ class _Head:
         self._score = score
         self._bounds = _Bounds.make(self._objectness_of, self._class_of, self._objectness_spec, self._class_spec, score)
 
-    def decode(self, executor: Executor) -> Candidates | None:
+    def decode(self, outputs: Outputs) -> Candidates | None:
         """The head's candidates, ``None`` when there are none."""
         if self._bounds.objectness is None:
             return None
-        stored = executor.output_view(self._objectness).reshape(-1)
+        stored = outputs.output_view(self._objectness).reshape(-1)
         anchors = (stored >= self._bounds.objectness).nonzero()[0]
         if not len(anchors):
             return None
         stored = stored.take(anchors)
-        classes = executor.output_view(self._class).reshape(-1, self._classes).take(anchors, axis=0)
+        classes = outputs.output_view(self._class).reshape(-1, self._classes).take(anchors, axis=0)
         if self._bounds.classes is not None:
             passed = classes >= self._bounds.classes.take(stored.view(np.uint8))[:, None]
             rows, class_ids = passed.nonzero()
@@ -87,11 +87,11 @@ class _Head:
             every = self._objectness_of(stored)[:, None] * self._class_of(classes)
             rows, class_ids = (every >= self._score).nonzero()
             scores = every[rows, class_ids]
-        return Candidates(self._boxes(executor, anchors.take(rows)), scores, class_ids.astype(np.int32))
+        return Candidates(self._boxes(outputs, anchors.take(rows)), scores, class_ids.astype(np.int32))
 
-    def _boxes(self, executor: Executor, anchors: npt.NDArray[np.intp]) -> Floats:
+    def _boxes(self, outputs: Outputs, anchors: npt.NDArray[np.intp]) -> Floats:
         """``(n, 4)`` corners in tensor pixels of the anchors at the given positions."""
-        offsets = executor.output_view(self._box).reshape(-1, 4).take(anchors, axis=0)
+        offsets = outputs.output_view(self._box).reshape(-1, 4).take(anchors, axis=0)
         centre = self._centre_of(np.ascontiguousarray(offsets[:, :2]))
         centre += self._corner.take(anchors, axis=0)
         half = self._half_of(np.ascontiguousarray(offsets[:, 2:]))

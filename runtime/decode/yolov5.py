@@ -15,7 +15,7 @@ import numpy as np
 from runtime.card import ModelCard
 from runtime.decode.candidates import Candidates, dequantize
 from runtime.decode.single import corners, find_output, loose_number, no_candidates, unit_pixels
-from runtime.engine import Executor
+from runtime.engine import Executor, Outputs
 from runtime.errors import InputError
 
 _OBJECTNESS, _CLASSES = 4, 5
@@ -40,12 +40,12 @@ class Yolov5Decoder:
             raise InputError(f"{card.name} has an output {shape}", f"expected (1, N, {fields})")
         self._factor = unit_pixels(card)
 
-    def decode(self, executor: Executor, score: float) -> Candidates:
+    def decode(self, outputs: Outputs, score: float) -> Candidates:
         """Candidates with a score of at least ``score``, in no particular order, before suppression."""
         bound = loose_number(self._spec, score)
         if bound is None:
             return no_candidates()
-        stored = executor.output_view(self._index)[0]
+        stored = outputs.output_view(self._index)[0]
         places = (stored[:, _OBJECTNESS] >= bound).nonzero()[0]
         if not len(places):
             return no_candidates()

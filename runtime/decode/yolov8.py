@@ -15,7 +15,7 @@ import numpy as np
 from runtime.card import ModelCard
 from runtime.decode.candidates import Candidates, dequantize
 from runtime.decode.single import corners, find_output, loose_number, no_candidates, unit_pixels
-from runtime.engine import Executor
+from runtime.engine import Executor, Outputs
 from runtime.errors import InputError
 
 _BOX = 4
@@ -41,12 +41,12 @@ class Yolov8Decoder:
         self._transposed = shape[1] != fields
         self._factor = unit_pixels(card)
 
-    def decode(self, executor: Executor, score: float) -> Candidates:
+    def decode(self, outputs: Outputs, score: float) -> Candidates:
         """Candidates with a score of at least ``score``, in no particular order, before suppression."""
         bound = loose_number(self._spec, score)
         if bound is None:
             return no_candidates()
-        view = executor.output_view(self._index)[0]
+        view = outputs.output_view(self._index)[0]
         stored = view.T if self._transposed else view
         places = (stored[_BOX:].max(axis=0) >= bound).nonzero()[0]
         if not len(places):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +14,9 @@ from runtime.detections import Detections
 from runtime.detector import Detector
 from runtime.errors import RunError
 from runtime.frame import Frame
-from runtime.pipeline import Meter, Pipeline, Result, Slot
+from runtime.pipeline import Meter, Pipeline, Result
+from runtime.slot import Slot
+from runtime.stages import Inferred
 
 
 class CountingSource:
@@ -41,15 +44,27 @@ class CountingSource:
 
 
 class SlowDetector:
-    """Finds nothing, and takes its time or fails."""
+    """Finds nothing, and takes its time or fails: detector and stages in one."""
 
     def __init__(self, seconds: float = 0.0, fail_at: int = -1) -> None:
         self.seconds, self.fail_at = seconds, fail_at
 
-    def detect(self, frame: Frame) -> Detections:
+    def stages(self) -> SlowDetector:
+        return self
+
+    def prepare(self, frame: Frame) -> Frame:
+        return frame
+
+    def discard(self, frame: Frame) -> None:
+        pass
+
+    def infer(self, frame: Frame) -> Inferred:
         time.sleep(self.seconds)
         if frame.index == self.fail_at:
             raise RunError("the network broke")
+        return cast(Inferred, SimpleNamespace(frame=frame))
+
+    def finish(self, inferred: Inferred) -> Detections:
         return Detections.empty()
 
 
