@@ -159,8 +159,11 @@ class Controls(Protocol):
         """
 
     def change(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """Changes settings, all of them or none: ``score``, ``classes``, ``shapes``, ``recording``, ``model``,
-        ``source``, and ``reset_counts`` (true).
+        """Changes settings, all of them or none.
+
+        Args:
+            wanted: Any of ``score``, ``classes``, ``shapes``, ``recording``, ``model``, ``source``, and
+                ``reset_counts`` (true).
 
         Returns:
             The new state.
