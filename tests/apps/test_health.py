@@ -1,15 +1,11 @@
-"""Health on a clock made of numbers, and what systemd is told over a real socket."""
+"""Health on a clock made of numbers."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from apps import watchdog
 from apps.health import Health
 
 
@@ -30,26 +26,3 @@ def test_health(beats: list[tuple[float, Literal["live", "reopening"]]], now: fl
     for when, source in beats:
         health.beat(when, source)
     assert health.check(now) == (good, text)
-
-
-@pytest.mark.parametrize(
-    ("tell", "message"),
-    [(watchdog.ready, b"READY=1"), (watchdog.beat, b"WATCHDOG=1"), (watchdog.stopping, b"STOPPING=1")],
-)
-@pytest.mark.parametrize("abstract", [False, True])
-def test_systemd_is_told(
-    tell: Callable[[], None], message: bytes, abstract: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = f"edgewren-test-{tmp_path.name}"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.settimeout(5)
-        manager.bind(f"\0{name}" if abstract else str(tmp_path / "notify"))
-        monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}" if abstract else str(tmp_path / "notify"))
-        tell()
-        assert manager.recv(64) == message
-
-
-@pytest.mark.parametrize("address", ["", "/nowhere/notify"])
-def test_nobody_listens(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NOTIFY_SOCKET", address)
-    watchdog.beat()
