@@ -26,7 +26,7 @@ _NO_KERNEL = {
     "HARD_SWISH": "XNNPACK has no int8 HARD_SWISH; use ReLU6 or SiLU",
     "SOFTMAX": "XNNPACK has no int8 SOFTMAX; leave it to the decoder",
     "AVERAGE_POOL_2D": "XNNPACK has no int8 AVERAGE_POOL_2D; use a mean over the whole map or a strided convolution",
-    "RESIZE_NEAREST_NEIGHBOR": "XNNPACK has no RESIZE_NEAREST_NEIGHBOR; leave it for one thread, for more time it beside "
+    "RESIZE_NEAREST_NEIGHBOR": "XNNPACK has no RESIZE_NEAREST_NEIGHBOR; fine for one thread, else compare it with "
     "concatenation and DEPTH_TO_SPACE",
     "TILE": "XNNPACK has no TILE; nearest upsampling is better built from concatenation and DEPTH_TO_SPACE",
     "MAXIMUM": "XNNPACK has no int8 MAXIMUM; write a leaky ReLU as the LeakyReLU layer",
