@@ -88,7 +88,8 @@ class Classifier:
 
         Args:
             path: The ``.tflite`` file.
-            threads: Interpreter threads; by default one per core, at most 4.
+            threads: Interpreter threads; by default what ``bench --tune`` found for this model on this board, else one
+                per core, at most 4.
             top: How many classes to report.
             labels: Class names, one per line, instead of the file's.
             delegate: An external delegate, as for :meth:`runtime.Detector.open`.

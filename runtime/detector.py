@@ -74,7 +74,8 @@ class Detector:
 
         Args:
             path: The ``.tflite`` file.
-            threads: Interpreter threads; by default one per core, at most 4.
+            threads: Interpreter threads; by default what ``bench --tune`` found for this model on this board, else one
+                per core, at most 4.
             score: Lowest score reported; by default the card's.
             labels: Class names, one per line, instead of the file's.
             delegate: An external delegate that is asked before XNNPACK, ``LIBRARY`` or ``LIBRARY:KEY=VALUE,..``. What

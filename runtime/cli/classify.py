@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.commandline import Notes, add_delegate, count
+from runtime.commandline import THREADS_HELP, Notes, add_delegate, count
 from runtime.frame import Frame
 from runtime.grammar import INPUTS
 
@@ -23,7 +23,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument("model", type=Path, metavar="MODEL", help="a .tflite classifier")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help=INPUTS)
     parser.add_argument("--top", type=count, default=5, metavar="K", help="how many classes to report (default: 5)")
-    parser.add_argument("--threads", type=count, help="interpreter threads (default: one per core, at most 4)")
+    parser.add_argument("--threads", type=count, help=THREADS_HELP)
     parser.add_argument("--labels", type=Path, metavar="F", help="class names, one per line, instead of the model's")
     add_delegate(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object per image or frame")

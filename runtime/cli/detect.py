@@ -7,7 +7,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.commandline import Notes, add_delegate, count, fraction
+from runtime.commandline import THREADS_HELP, Notes, add_delegate, count, fraction
 from runtime.grammar import INPUTS, OUTPUTS
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument("model", type=Path, metavar="MODEL", help="a .tflite detector")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help=INPUTS)
     parser.add_argument("--score", type=fraction, help="lowest score to report, 0..1 (default: the model's)")
-    parser.add_argument("--threads", type=count, help="interpreter threads (default: one per core, at most 4)")
+    parser.add_argument("--threads", type=count, help=THREADS_HELP)
     parser.add_argument("--labels", type=Path, help="class names, one per line, instead of the model's")
     add_delegate(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object per image or frame")
