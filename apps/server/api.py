@@ -36,7 +36,6 @@ class _Asking(Guarded):
     def prepare(self) -> None:
         super().prepare()
         if self.request.method == "POST" and not self.site.changes.take(self.address):
-            self.set_header("Retry-After", "1")
             raise tornado.web.HTTPError(429)
         if len(self.request.body) > self.site.limits.body:
             raise tornado.web.HTTPError(413)

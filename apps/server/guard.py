@@ -106,7 +106,6 @@ class Guarded(tornado.web.RequestHandler):
         if not site.gate.knows(self.request.headers.get("Host", "")):
             raise tornado.web.HTTPError(403, reason="This name is not served here")
         if not site.requests.take(self.address):
-            self.set_header("Retry-After", "1")
             raise tornado.web.HTTPError(429)
         if not self.public:
             self._ask_for_token()
@@ -116,7 +115,6 @@ class Guarded(tornado.web.RequestHandler):
         if site.gate.open:
             return
         if site.guesses.empty(self.address):
-            self.set_header("Retry-After", "60")
             raise tornado.web.HTTPError(429)
         shown = site.gate.shows(self.request)
         if shown:
@@ -126,6 +124,8 @@ class Guarded(tornado.web.RequestHandler):
         raise tornado.web.HTTPError(401)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if status_code == 429:
+            self.set_header("Retry-After", "5")
         if status_code == 401 and self.request.path == "/":
             self.set_header("Content-Type", "text/html; charset=utf-8")
             self.finish(_ASK)

@@ -40,7 +40,7 @@ class Library(Protocol):
         """The file of a listed name; ``None`` for every other text."""
 
 
-Metrics = Callable[[], str]
+Metrics = Callable[[], str | bytes]
 """The text Prometheus reads."""
 
 Health = Callable[[], tuple[bool, str]]

@@ -55,11 +55,14 @@ class WebOutput:
         limits: How much viewers may take.
 
     Attributes:
+        smooth: Whether it wants every picture of the camera, with expected boxes between results.
         url: Where the page is, with the token.
 
     Raises:
         InputError: The address is taken, does not exist here, or is reachable from outside and there is no token.
     """
+
+    smooth = True
 
     def __init__(
         self,
