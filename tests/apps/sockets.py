@@ -22,7 +22,7 @@ UPGRADE = {
 
 @contextlib.contextmanager
 def request(
-    address: str, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+    address: str, path: str, method: str = "GET", body: bytes | None = None, /, **headers: str
 ) -> Iterator[http.client.HTTPResponse]:
     """A request; ``_`` in a header's name stands for ``-``."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}

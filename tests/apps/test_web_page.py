@@ -220,7 +220,9 @@ def test_a_line_drawn_by_mouse_counts_the_known_crossings(visit: Visit, desk: De
     assert (shape["name"], shape["kind"]) == ("Line 1", "line")
     np.testing.assert_allclose(shape["points"], [[0.5, 0.95], [0.5, 0.1]], atol=0.004)
     # Upwards drawn, so what goes to the right comes in, and there the arrow points.
-    arrow, middle = page.locator("#shapes .arrow").bounding_box(), visit.at(0.5, 0.5)[0]
+    page.wait_for_selector("#shapes .arrow", state="attached")
+    arrow = page.evaluate("document.querySelector('#shapes .arrow').getBoundingClientRect().toJSON()")
+    middle = visit.at(0.5, 0.5)[0]
     assert arrow["x"] > middle - 10
     assert arrow["x"] + arrow["width"] > middle + 15
     visit.until(lambda: desk.number >= begin + 2.2 * RANGE / 6)
@@ -232,7 +234,7 @@ def test_a_line_drawn_by_mouse_counts_the_known_crossings(visit: Visit, desk: De
     # The counting waits until an object is clear of the line, so the last crossing may be a few frames late.
     assert any(counted == crossings(begin, last - late, column) for late in range(12))
     assert sum(counted) >= 2
-    assert page.inner_text("#shapes text") == f"Line 1  {counted[0]} in · {counted[1]} out"
+    assert page.text_content("#shapes text") == f"Line 1  {counted[0]} in · {counted[1]} out"
     page.click("#pause")
     events = page.locator("#events li")
     visit.until(lambda: events.count() >= sum(counted))
@@ -388,9 +390,13 @@ def test_says_when_the_source_is_away_or_over(visit: Visit, desk: Desk) -> None:
     page = visit.page
     desk.silent.set()
     try:
-        for state, text in (("reopening", "source stopped, trying again"), ("ended", "source ended"), ("live", "live")):
-            desk.figures.source = state
-            visit.until(lambda text=text: page.inner_text("#status").startswith(text))
+        desk.figures.source = "reopening"
+        visit.until(lambda: page.inner_text("#status") == "source stopped, trying again")
+        assert page.is_visible("#veil")
+        desk.figures.source = "ended"
+        visit.until(lambda: page.inner_text("#status") == "source ended")
+        desk.figures.source = "live"
+        visit.until(lambda: page.inner_text("#status").startswith("live"))
     finally:
         desk.figures.source = "live"
         desk.silent.clear()

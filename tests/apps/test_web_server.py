@@ -243,7 +243,12 @@ def test_ten_viewers_cost_one_encode(desk: Desk, monkeypatch: pytest.MonkeyPatch
 
     made: list[int] = []
     plain = encode.jpeg
-    monkeypatch.setattr(encode, "jpeg", lambda pixels: made.append(1) or plain(pixels))
+
+    def counted(pixels: Any) -> bytes:
+        made.append(1)
+        return plain(pixels)
+
+    monkeypatch.setattr(encode, "jpeg", counted)
     web = WebOutput("127.0.0.1", 0, desk)
     pages = [websocket(web.url[7:].strip("/")) for _ in range(10)]
     try:
