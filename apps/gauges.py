@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import Any
+from typing import Any, Literal
 
 from apps.governor import Load
 from apps.moment import Figures
@@ -74,16 +74,22 @@ class Gauges:
 
     def figures(self, source: Source) -> Figures:
         """All of it, for one moment."""
-        state: Any = getattr(source, "state", "live")
-        self._notices.set("source", getattr(source, "notice", ""))
+        state, reason = _condition(source)
+        self._notices.set("source", reason and f"{reason}; trying again")
         temperature, throttled = self._board
         return Figures(
             fps=round(self.fps, 1),
             latency_ms=round(self._meter.latency_ms, 1),
-            dropped=self.dropped,
+            dropped=self.dropped + getattr(source, "dropped", 0),
             frames=self.frames,
             temperature=temperature,
             throttled=throttled,
             source=state,
             notices=self._notices.texts(),
         )
+
+
+def _condition(source: Source) -> tuple[Literal["live", "reopening", "ended"], str]:
+    """How a source is, and why it is not live; only cameras that are opened again tell."""
+    found: Any = getattr(source, "state", None)
+    return (found.state, found.reason) if found else ("live", "")

@@ -158,6 +158,7 @@ SETTINGS = (
     Setting("anchor", ANCHOR, "what stands for an object: middle of its lower edge, or its centre", "foot", "counting"),
     Setting("dwell", SECONDS, "tell when an object stays longer in a zone", None, "counting"),
     Setting("state", PATH, "keep lines, zones and counts in this file over a restart", None, "counting"),
+    Setting("token_file", PATH, "holds the token that viewers need; made where it is missing", None, "sending"),
     Setting("webhooks", TEXTS, "post each event as JSON to this URL; may be repeated", (), "sending", "--webhook"),
     Setting("blur", NAMES, "make objects of these classes unrecognisable everywhere", (), "sending"),
 )

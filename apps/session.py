@@ -59,6 +59,7 @@ class Session:
         say: Takes one line for the terminal or log.
 
     Attributes:
+        options: What was chosen at the start.
         notices: Sentences for the viewer.
         health: Whether results keep coming.
 
@@ -70,7 +71,7 @@ class Session:
         self.notices = Notices(say)
         self.health = Health()
         self.service = Service()
-        self._options = options
+        self.options = options
         self._say = say
         self._models = named_models(_present(options.model, *options.also_models, options.small_model))
         self._sources = named_sources([options.input, *options.also_sources])
@@ -177,7 +178,7 @@ class Session:
         self._upkeep.start()
         while True:
             self._gauges.another_pipeline()
-            pipeline = Pipeline(self.source, self._detector, self._options.loop, paced, keep=True)
+            pipeline = Pipeline(self.source, self._detector, self.options.loop, paced, keep=True)
             self._governing.steer(pipeline, self.source, self._gauges)
             self._pipeline = pipeline
             with pipeline:
@@ -296,17 +297,17 @@ class Session:
 
     def _floor(self, score: float) -> float:
         """Lowest score to detect: what is followed or hidden must be found before it is shown."""
-        return self._follower.floor(score) if self._follower.tracks or self._options.blur else score
+        return self._follower.floor(score) if self._follower.tracks or self.options.blur else score
 
     def _adopt(self, labels: tuple[str, ...]) -> None:
         """A model begins to run."""
-        self._blur = Blur(labels, self._options.blur) if self._options.blur else None
+        self._blur = Blur(labels, self.options.blur) if self.options.blur else None
         self._detector.score = self._floor(self.settings.chosen.score)
 
     # Changes of model and source, from the page or the governor.
 
     def _open_model(self, name: str, threads: int | None) -> Detector:
-        options = self._options
+        options = self.options
         detector = Detector.open(self._models[name], threads, options.score, options.labels)
         if options.blur:
             Blur(detector.labels, options.blur)  # What cannot be hidden must not run.
@@ -358,13 +359,13 @@ class Session:
         self._adopt(labels)
 
     def _small_name(self) -> str | None:
-        small = self._options.small_model
+        small = self.options.small_model
         return next((name for name, path in self._models.items() if path == small), None)
 
     # State and upkeep.
 
     def _restored(self) -> State:
-        path: Path | None = self._options.state
+        path: Path | None = self.options.state
         self._keeper = Keeper(path) if path else None
         if path is None:
             return State()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from apps.moment import Figures, Moment, Output
 from apps.options import DEFAULT_OUTPUT
-from apps.outputs.web import WebOutput
 from apps.session import Session
 from runtime.errors import InputError
 from runtime.sinks import Sink, open_sink
+
+if TYPE_CHECKING:
+    from apps.metrics import Metrics
 
 
 class SinkOutput:
@@ -71,25 +75,51 @@ def _open_page(uri: str, session: Session, say: Callable[[str], None]) -> Output
         host, port, parts = "", 0, urlsplit("")
     if not host or parts.path.strip("/"):
         raise InputError(f"{uri} is not an address to serve", "expected http://HOST:PORT", f"give {DEFAULT_OUTPUT}")
-    page = WebOutput(host, port, session.detector.card)
+    from apps.metrics import Metrics
+    from apps.server import WebOutput, find_token
+
+    metrics = Metrics(session.state()["model"])
+    page = WebOutput(
+        host,
+        port,
+        session,
+        token=find_token(host, session.options.token_file),
+        metrics=lambda: _scraped(metrics, session),
+        health=lambda: session.health.check(time.monotonic()),
+    )
     say(f"live page: {page.url}  (Ctrl-C stops)")
-    return _Page(page)
+    return Several((metrics, page))
 
 
-class _Page:
-    def __init__(self, page: WebOutput) -> None:
-        self._page = page
+def _scraped(metrics: Metrics, session: Session) -> str:
+    metrics.model(session.state()["model"])
+    return metrics.text().decode()
+
+
+class Several:
+    """Outputs that belong together.
+
+    Args:
+        outputs: In the order in which they take moments.
+    """
+
+    def __init__(self, outputs: tuple[Output, ...]) -> None:
+        self._outputs = outputs
 
     def show(self, moment: Moment) -> None:
-        figures = moment.figures
-        facts = {"fps": figures.fps, "latency_ms": figures.latency_ms, "dropped": figures.dropped}
-        self._page.show(moment.frame, moment.found, facts)
+        """Passes a moment on."""
+        for output in self._outputs:
+            output.show(moment)
 
     def tell(self, figures: Figures) -> None:
-        pass
+        """Passes figures on."""
+        for output in self._outputs:
+            output.tell(figures)
 
     def close(self) -> None:
-        self._page.close()
+        """Closes all."""
+        for output in self._outputs:
+            output.close()
 
 
 __all__ = ["SinkOutput", "open_output", "serves_page"]

@@ -36,7 +36,7 @@ class Page(Guarded):
 
 
 class Asset(Guarded, tornado.web.StaticFileHandler):
-    """``GET /NAME.js`` and the like: what the page consists of. Not secret, and the page that asks for a token uses it."""
+    """``GET /NAME.js`` and the like: what the page consists of. Not secret: the page that asks for a token uses it."""
 
     public = True
 
