@@ -110,6 +110,7 @@ FOLDER = Kind(_path, metavar="DIR")
 SCORE = Kind(_number(0, 1), _figure, metavar="0..1")
 SECONDS = Kind(_number(0.1, 1e9), _figure, metavar="S")
 COUNT = Kind(_number(1, 1024, whole=True), _figure, metavar="N")
+MILLISECONDS = Kind(_number(1, 60_000), _figure, metavar="MS")
 RATE = Kind(_number(0.1, 1000), _figure, metavar="FPS")
 NAMES = Kind(_list(_text, "names in quotes"), _names, metavar="A,B")
 TEXTS = Kind(_list(_text, "texts in quotes"), many=True, metavar="URI")
@@ -148,12 +149,18 @@ SETTINGS = (
     Setting("also_sources", TEXTS, "another INPUT to change to; may be repeated", (), flag="--also-source"),
     Setting("loop", SWITCH, "start a video or folder again when it ends", False, "time"),
     Setting("seconds", SECONDS, "stop after so long", None, "time"),
-    Setting("pace", PACE, "play a video at its own speed (default with the live page), or fast: no frame left out"),
+    Setting("pace", PACE, "a video at its own speed (default with the live page), or no frame left out", None, "time"),
     Setting("max_fps", RATE, "look at no more frames of a camera a second", None, "time"),
+    Setting("deadline_ms", MILLISECONDS, "do less when results take longer than this", None, "time", "--deadline"),
+    Setting("small_model", PATH, "a faster model for when the board cannot keep up", None, "time"),
+    Setting("governor", SWITCH, "never do less, however hot the board is", True, "time", "--no-governor"),
     Setting("track", SWITCH, "do not follow objects: no ids, lines or zones", True, "counting", "--no-track"),
     Setting("anchor", ANCHOR, "what stands for an object: middle of its lower edge, or its centre", "foot", "counting"),
     Setting("dwell", SECONDS, "tell when an object stays longer in a zone", None, "counting"),
     Setting("state", PATH, "keep lines, zones and counts in this file over a restart", None, "counting"),
+    Setting("token_file", PATH, "holds the token that viewers need; made where it is missing", None, "sending"),
+    Setting("webhooks", TEXTS, "post each event as JSON to this URL; may be repeated", (), "sending", "--webhook"),
+    Setting("blur", NAMES, "make objects of these classes unrecognisable everywhere", (), "sending"),
 )
 
 

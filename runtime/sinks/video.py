@@ -40,7 +40,7 @@ class VideoSink:
     def __init__(self, path: Path, labels: tuple[str, ...], fps: float | None, live: bool) -> None:
         self._path = check_writable(path)
         self._scratch = path.with_name(f".{path.stem[:60]}.{os.getpid()}.part{path.suffix}")
-        self._labels = labels
+        self.labels = labels
         self._fps = fps or _DEFAULT_FPS
         self._live = live
         self._writer: cv2.VideoWriter | None = None
@@ -54,7 +54,7 @@ class VideoSink:
         Raises:
             InputError: OpenCV cannot write this kind of file.
         """
-        picture = annotate(frame, found, self._labels)
+        picture = annotate(frame, found, self.labels)
         writer = self._writer or self._open(frame)
         for _ in range(self._repeats(frame)):
             writer.write(_fit(picture, self._size))
