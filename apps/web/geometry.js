@@ -28,10 +28,11 @@ export function arrow(points) {
   return svg("path", { class: "arrow", d: `M${mx} ${my}L${tx} ${ty}M${wing(1)}L${tx} ${ty}L${wing(-1)}` });
 }
 
-// Where a shape's name goes, and how it is aligned: beside a line, away from the arrow; in the middle of a zone.
+// Where a shape's name goes, and how it is aligned: beside a line, away from the arrow; inside a zone's upper edge.
 export function labelPlace(kind, points, width, height) {
   const [x, y] = [0, 1].map((axis) => points.reduce((sum, point) => sum + point[axis], 0) / points.length);
-  if (kind === "zone") return { x: clamp(x, 50, Math.max(50, width - 50)), y: clamp(y, 14, height - 14), anchor: "middle" };
+  const top = Math.min(...points.map((point) => point[1]));
+  if (kind === "zone") return { x: clamp(x, 50, Math.max(50, width - 50)), y: clamp(top + 16, 14, height - 14), anchor: "middle" };
   const [nx, ny] = normal(...points);
   const anchor = nx > 0.3 ? "end" : nx < -0.3 ? "start" : "middle";
   return { x: x - nx * 12, y: clamp(y - ny * 18, 14, height - 14), anchor };
