@@ -17,6 +17,7 @@ from typing import Any, Literal
 from apps.moment import Figures, Moment
 from apps.server import encode
 
+_SPACING_S = 1 / 45
 Variant = Literal["page", "small", "stream"]
 
 
@@ -59,6 +60,7 @@ class Hub:
         self._waiting = 0
         self._arrived = asyncio.Event()
         self._encoded: dict[tuple[int, Variant], asyncio.Future[bytes]] = {}
+        self._latest: dict[Variant, tuple[int, float]] = {}
         self._facts: tuple[tuple[int, bool], bytes] = ((0, False), b"")
         self.pages: set[Any] = set()
         self.streams: set[Any] = set()
@@ -95,9 +97,17 @@ class Hub:
         try:
             while True:
                 news = self._news
-                if (news.pictured if variant == "stream" else news.serial) > seen:
+                if (news.pictured if variant == "stream" else news.serial) <= seen:
+                    await self._arrived.wait()
+                    continue
+                # No eye sees more, and whoever comes in between gets what the others had.
+                serial, when = self._latest.get(variant, (0, -1.0))
+                rest = when + _SPACING_S - self._loop.time()
+                if rest <= 0 or news.pictured <= seen:
                     break
-                await self._arrived.wait()
+                if serial > seen and (serial, variant) in self._encoded:
+                    return serial, await asyncio.shield(self._encoded[serial, variant])
+                await asyncio.sleep(rest)
         finally:
             self._waiting -= 1
         # A cancelled viewer must not take the picture away from the others.
@@ -109,6 +119,7 @@ class Hub:
         self.streams.discard(viewer)
         if not self.pages and not self.streams:
             self._encoded.clear()
+            self._latest.clear()
             self._facts = ((0, False), b"")
 
     def _wake(self) -> None:
@@ -119,7 +130,10 @@ class Hub:
         """Encodes for the first who asks; everybody else gets the same bytes."""
         key = (news.serial if pictured else -news.serial, variant)
         if key not in self._encoded:
-            self._encoded = {old: made for old, made in self._encoded.items() if abs(old[0]) == news.serial}
+            if pictured:
+                self._latest[variant] = (news.serial, self._loop.time())
+            kept = {news.serial, -news.serial, *(serial for serial, _ in self._latest.values())}
+            self._encoded = {old: made for old, made in self._encoded.items() if old[0] in kept}
             self._encoded[key] = self._loop.run_in_executor(self._worker, self._encode, news, variant, pictured)
         return self._encoded[key]
 
