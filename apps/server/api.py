@@ -18,7 +18,7 @@ def document(site: Site) -> dict[str, Any]:
     news = site.hub.news
     return site.controls.state() | {
         "figures": asdict(news.figures) if news.figures else None,
-        "counts": [asdict(count) for count in news.moment.counts] if news.moment else [],
+        "counts": [asdict(count) for count in news.counts],
         "event": site.book.newest,
     }
 
