@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from runtime.detector import Detector
 from runtime.modelfile import require_card
 from runtime.nms import iou_matrix
 from runtime.scenes import CardMotion
+from tests.apps.browser import Visit, browser
 from tests.conftest import ROOT, needs_shared, run_module
+
+__all__ = ["browser"]  # a fixture
 
 NAME = "playing-cards"
 
@@ -137,3 +141,30 @@ def test_readme_shows_figures_of_the_record() -> None:
     for key, value in record["float_accuracy"].items():
         if "cards/test" in key:
             assert f"{value:.1f}" in text, key
+
+
+def test_the_live_page_shows_cards_where_they_are(model: Path, browser: Any) -> None:
+    """The whole way: scene, network, tracking, server, browser; the truth is drawn again from the frame's number."""
+    command = [sys.executable, "-m", "apps.live", str(model), "synthetic://cards?fps=0", "http://127.0.0.1:0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert process.stderr
+        visit = Visit(browser, process.stderr.readline().split("live page: ")[1].split()[0])
+        truth, errors, moved = CardMotion(0, 640, 480), [], set()
+        for _ in range(12):
+            visit.page.wait_for_timeout(150)
+            facts = visit.page.evaluate("import('/state.js').then(({state}) => state.facts)")
+            scene = truth.at(facts["frame"] / 30)
+            moved.add(facts["frame"])
+            for found in facts["detections"]:
+                overlap = iou_matrix(np.array([found["box"]], np.float32), scene.boxes)[0]
+                errors += np.abs(scene.boxes[overlap.argmax()] - found["box"]).tolist()
+        assert len(moved) > 8
+        # The network places an edge of a card of 200 pixels about this well; drawing adds nothing to it.
+        assert len(errors) > 80
+        assert float(np.median(errors)) <= 5
+        visit.close()
+        assert visit.complaints == []
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
