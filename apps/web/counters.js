@@ -42,8 +42,8 @@ function row(shape) {
       ...(line ? [flip] : []),
       button("edit", `Edit ${shape.name} in the picture`, () => edit(shape.name)),
       button("delete", `Delete ${shape.name}`, () => save(others(shape)))),
-    element("div", { class: "row counts" }, ...counts, classes),
-    element("p", { class: "by-class" }));
+    element("div", { class: "row counts" }, ...counts),
+    element("div", { class: "row" }, element("p", { class: "by-class" }), classes));
 }
 
 function build() {

@@ -69,6 +69,7 @@ class Stored:
     bytes: int
     when: float
     event: int | None = None
+    last_event: int | None = None
 
 
 class Desk:
