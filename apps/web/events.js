@@ -77,7 +77,10 @@ async function loadMedia() {
 
 let recording = null;
 on("settings", () => {
-  if (recording !== state.settings.recording) loadMedia();
+  if (recording !== state.settings.recording) {
+    loadMedia();
+    setTimeout(loadMedia, 2500); // the last part is completed after the switch
+  }
   recording = state.settings.recording;
 });
 on("media", loadMedia);
