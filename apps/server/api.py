@@ -40,10 +40,10 @@ class State(Guarded):
 class _Asking(Guarded):
     """Base of what changes something."""
 
-    def prepare(self) -> None:
-        super().prepare()
+    async def prepare(self) -> None:
+        await super().prepare()
         if self.request.method == "POST" and not self.site.changes.take(self.address):
-            raise tornado.web.HTTPError(429)
+            await self.put_off()
         if len(self.request.body) > self.site.limits.body:
             raise tornado.web.HTTPError(413)
 

@@ -53,8 +53,8 @@ class Live(Guarded, tornado.websocket.WebSocketHandler):
         self._sending: asyncio.Task[None] | None = None
         self._rate = Rate(self.site.limits.messages, 2 * self.site.limits.messages)
 
-    def prepare(self) -> None:
-        super().prepare()
+    async def prepare(self) -> None:
+        await super().prepare()
         if len(self.site.hub.pages) >= self.site.limits.pages:
             raise tornado.web.HTTPError(429, reason="Too many viewers")
 

@@ -28,7 +28,7 @@ TOKEN = "a-token-that-is-long-enough"
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    made = Desk(tmp_path_factory.mktemp("media"), limits=Limits(requests=1000, changes=1000))
+    made = Desk(tmp_path_factory.mktemp("media"), limits=Limits(requests=1000, changes=1000, connects=1000))
     yield made
     made.close()
 
@@ -254,7 +254,7 @@ def test_a_connection_that_says_nothing_is_closed(desk: Desk) -> None:
 
 
 def test_too_many_requests(desk: Desk) -> None:
-    strict = Desk(limits=Limits(requests=1, changes=0.5))
+    strict = Desk(limits=Limits(requests=1, changes=0.5, wait_s=0.01))
     try:
         statuses = [change(strict.address, {"score": 0.3})[0] for _ in range(3)]
         assert statuses == [200, 200, 429]
@@ -265,6 +265,28 @@ def test_too_many_requests(desk: Desk) -> None:
             assert answer.headers["Retry-After"] == "5"
     finally:
         strict.close()
+
+
+def test_who_floods_waits_and_the_session_does_not(desk: Desk) -> None:
+    """Twenty connections that ask as fast as they can."""
+    strict = Desk(limits=Limits(requests=10))
+    asked = f"GET /api/state HTTP/1.1\r\nHost: {strict.address}\r\n\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        stack.callback(strict.close)
+        flood = [stack.enter_context(connect(strict.address)) for _ in range(20)]
+        for made in flood:
+            made.sendall(asked)
+            made.setblocking(False)
+        answers, before, deadline = 0, strict.number, time.monotonic() + 1.5
+        while time.monotonic() < deadline:
+            for made in flood:
+                with contextlib.suppress(BlockingIOError):
+                    answers += made.recv(65536).startswith(b"HTTP/1.1 ")
+                    made.sendall(asked)
+            time.sleep(0.001)
+        # Forty at once, then each connection hears no more than once a second.
+        assert 40 <= answers <= 100
+        assert strict.number - before > 15
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +333,7 @@ def test_the_token_becomes_a_cookie_and_opens_everything(locked: Desk) -> None:
 
 
 def test_guessing_ends_soon(desk: Desk) -> None:
-    web = WebOutput("127.0.0.1", 0, desk, token=TOKEN, limits=Limits(guesses=5))
+    web = WebOutput("127.0.0.1", 0, desk, token=TOKEN, limits=Limits(guesses=5, wait_s=0.01))
 
     def status(token: str) -> int:
         with request(web.url[7:].partition("/")[0], f"/?token={token}") as answer:
