@@ -61,7 +61,8 @@ async function receive(data) {
   } else {
     picture?.close();
   }
-  setConnection("live", "");
+  // The connection may have been lost while this picture was unpacked.
+  if (socket.readyState === WebSocket.OPEN) setConnection("live", "");
   emit("figures", facts);
   if (facts.version !== state.settings?.version) await refresh().catch(() => {});
 }
