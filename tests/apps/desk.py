@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from apps.moment import Figures, Moment, Shape
 from apps.scene import Scene
 from apps.scene.shapes import read_shapes, shape_as_data
 from apps.server import Limits, WebOutput
+from apps.server.ports import Library
 from runtime.detections import StageMs
 from runtime.draw import annotate
 from runtime.errors import InputError
@@ -72,29 +73,50 @@ class Stored:
     last_event: int | None = None
 
 
+class Recorder(Protocol):
+    """What keeps media: ``apps.media.MediaOutput``."""
+
+    @property
+    def library(self) -> Library: ...
+    def record(self, on: bool) -> None: ...
+    def snapshot(self, moment: Moment) -> str: ...
+    def show(self, moment: Moment) -> None: ...
+    def close(self) -> None: ...
+
+
 class Desk:
     """Controls, media library and session in one; runs until closed.
 
     Args:
         folder: For snapshots; ``None`` for none.
+        recorder: Stores recordings, clips and snapshots instead.
         options: Of the web output.
     """
 
-    def __init__(self, folder: Path | None = None, host: str = "127.0.0.1", port: int = 0, **options: Any) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        recorder: Recorder | None = None,
+        **options: Any,
+    ) -> None:
         self._lock = threading.Lock()
         self._folder = folder
+        self._recorder = recorder
         self._scene = Scene("centre")
         self._settings: dict[str, Any] = {
             "model": "tiny", "models": ["tiny", "large"], "source": "made", "sources": ["made", "other"],
             "labels": list(LABELS), "score": 0.25, "classes": None, "shapes": [], "recording": False,
-            "can_record": folder is not None, "blur": [], "version": 1,
+            "can_record": bool(folder or recorder), "blur": [], "version": 1,
         }  # fmt: skip
         self.number = 0
         self.crossings: list[tuple[int, str]] = []
         self.snapshots: list[Stored] = []
         self.figures = Figures(49.5, 12.3, 4, 0, 51.4, ())
         self.newest: Moment | None = None
-        self.web = WebOutput(host, port, self, media=self if folder else None, **options)
+        library: Library | None = recorder.library if recorder else self if folder else None
+        self.web = WebOutput(host, port, self, media=library, **options)
         self.address = self.web.url.removeprefix("http://").partition("/")[0]
         self.url = f"http://{self.address}"
         self._stop = threading.Event()
@@ -123,6 +145,8 @@ class Desk:
             counts = self._scene.counts()
         self.figures.frames = self.number
         self.newest = Moment(self.number, frame, found.take(shown), LABELS, self.figures, counts, events)
+        if self._recorder:
+            self._recorder.show(self.newest)
         self.web.show(self.newest)
 
     def state(self) -> dict[str, Any]:
@@ -142,11 +166,15 @@ class Desk:
                 settings["shapes"] = [shape_as_data(shape) for shape in shapes]
             if wanted.get("reset_counts"):
                 self._scene.reset()
+            if self._recorder and "recording" in wanted:
+                self._recorder.record(wanted["recording"])
             settings |= {key: value for key, value in wanted.items() if key not in ("shapes", "reset_counts")}
             self._settings = settings | {"version": settings["version"] + 1}
         return self._settings
 
     def snapshot(self) -> str:
+        if self._recorder and self.newest:
+            return self._recorder.snapshot(self.newest)
         if self._folder is None or self.newest is None:
             raise InputError("there is nothing to store", "expected a picture and a folder")
         name = f"snapshot-{len(self.snapshots) + 1}.jpg"
@@ -164,6 +192,8 @@ class Desk:
         self._stop.set()
         self._thread.join()
         self.web.close()
+        if self._recorder:
+            self._recorder.close()
 
 
 def main() -> None:
