@@ -166,8 +166,10 @@ def test_a_line_drawn_by_mouse_counts_the_known_crossings(visit: Visit, desk: De
     counted = int(page.inner_text("[data-count=into]")), int(page.inner_text("[data-count=out]"))
     last = page.evaluate("import('/state.js').then(({state}) => state.facts.number)")
     column = shape["points"][0][0] * WIDTH
-    # The counting waits until an object is clear of the line, so the last crossing may be a few frames late.
-    assert any(counted == crossings(begin, last - late, column) for late in range(12))
+    # The line was there some frames before this was noticed, and the counting waits until an object is clear of it.
+    possible = {crossings(begin - early, last - late, column) for early in range(8) for late in range(-5, 15)}
+    assert counted in possible
+    assert all(abs(sum(one) - sum(counted)) <= 2 for one in possible)
     assert sum(counted) >= 2
     assert page.text_content("#shapes text") == f"Line 1  {counted[0]} in · {counted[1]} out"
     page.click("#pause")
