@@ -30,14 +30,14 @@ class Visit:
 
     def __init__(self, browser: Any, url: str, **options: Any) -> None:
         self.page = browser.new_context(**options).new_page()
-        self.page.set_default_timeout(10000)
+        self.page.set_default_timeout(30000)
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(url)
-        self.page.wait_for_selector("#status[data-state=live]", timeout=15000)
+        self.page.wait_for_selector("#status[data-state=live]", timeout=30000)
 
     def layers(self) -> tuple[np.ndarray, np.ndarray]:
         """Picture ``(h, w, 3)`` and, of the same moment and size, what is drawn over it ``(h, w, 4)``."""
@@ -67,7 +67,7 @@ class Visit:
         box = self.page.locator("#frame").bounding_box()
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
-    def until(self, condition: Callable[[], object], seconds: float = 10) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds
         while not condition() and time.monotonic() < deadline:
             self.page.wait_for_timeout(50)
