@@ -64,7 +64,8 @@ def open_lasting(uri: str, wait: bool = False) -> Source:
         wait: Do not fail when a camera cannot be opened now; go on trying.
 
     Raises:
-        InputError: As for :func:`open_source`; with ``wait`` nothing; a name that can never be right fails at the first read.
+        InputError: As for :func:`open_source`; with ``wait`` a name that can never be right
+            fails at the first read instead.
     """
     if not _may_return(uri):
         return open_source(uri)

@@ -129,7 +129,7 @@ def _picamera2() -> Any:
     # Its log would stand between a user and the one error line that matters.
     os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:ERROR")
     try:
-        import picamera2  # type: ignore[import-not-found,unused-ignore]
+        import picamera2
     except ImportError as error:
         raise InputError(f"csi:// needs Picamera2 ({error})", "expected Raspberry Pi OS", _INSTALL) from None
     return picamera2
