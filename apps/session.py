@@ -22,6 +22,7 @@ from apps.moment import Count, Event, Moment, Output
 from apps.notices import Notices
 from apps.options import Options
 from apps.scene import Scene
+from apps.server.ports import Library
 from apps.service import Service
 from apps.settings import Chosen, Settings
 from apps.state import Keeper, State, load_state
@@ -62,6 +63,7 @@ class Session:
         options: What was chosen at the start.
         notices: Sentences for the viewer.
         health: Whether results keep coming.
+        library: Stored recordings, clips and snapshots, where there are any.
 
     Raises:
         InputError: A model cannot be opened, a class to blur or show is unknown, or the state file cannot be kept.
@@ -79,6 +81,7 @@ class Session:
         for other in list(self._models)[1:]:
             self._open_model(other, options.threads).close()
         self._recorder: Recorder | None = None
+        self.library: Library | None = None
         self._detector = self._open_model(model, options.threads)
         self._source: Source | None = None
         self._pipeline: Pipeline | None = None
@@ -158,9 +161,10 @@ class Session:
         self._source = self._open_source(self.settings.chosen.source)
         self._follower.start(self._source)
 
-    def record_with(self, recorder: Recorder) -> None:
-        """Tells where recordings and snapshots are stored."""
+    def record_with(self, recorder: Recorder, library: Library) -> None:
+        """Tells where recordings and snapshots are stored, and how they are found."""
         self._recorder = recorder
+        self.library = library
         self.settings.allow_recording()
 
     def run(self, outputs: Sequence[Output], *, paced: bool) -> None:

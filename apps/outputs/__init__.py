@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from apps.moment import Figures, Moment, Output
-from apps.options import DEFAULT_OUTPUT
+from apps.options import DEFAULT_OUTPUT, Options
 from apps.session import Session
 from runtime.errors import InputError
+from runtime.files import read_text
 from runtime.sinks import Sink, open_sink
 
 if TYPE_CHECKING:
@@ -41,6 +44,27 @@ class SinkOutput:
         self._sink.close()
 
 
+def open_outputs(options: Options, session: Session, say: Callable[[str], None]) -> Iterator[Output]:
+    """Opens all outputs, one after the other: who asks for them closes what is open when one fails.
+
+    Raises:
+        InputError: See :func:`open_output`; a media folder or webhook that cannot be.
+    """
+    if options.media:
+        from apps.media import MediaOptions, MediaOutput
+
+        chosen = {field.name: getattr(options, field.name) for field in dataclasses.fields(MediaOptions)}
+        media = MediaOutput(options.media, MediaOptions(**chosen), session.notices.set)
+        session.record_with(media, media.library)
+        yield media
+    for uri in options.outputs:
+        yield open_output(uri, session, say)
+    for url in options.webhooks:
+        from apps.outputs.webhook import WebhookOutput
+
+        yield WebhookOutput(url, say)
+
+
 def open_output(uri: str, session: Session, say: Callable[[str], None]) -> Output:
     """Opens an output by name.
 
@@ -58,8 +82,14 @@ def open_output(uri: str, session: Session, say: Callable[[str], None]) -> Outpu
     if scheme in ("mqtt", "mqtts"):
         from apps.outputs.mqtt import MqttOutput
 
-        return MqttOutput(uri, f"Edgewren {os.uname().nodename}", session, say)
+        name = f"Edgewren {os.uname().nodename}"
+        return MqttOutput(uri, name, session, say, _secret(session.options.mqtt_password_file))
     return SinkOutput(open_sink(uri, session.detector.labels, session.source))
+
+
+def _secret(path: Path | None) -> str | None:
+    """The first line of a file."""
+    return read_text(path, "a password on one line").splitlines()[0].strip() if path else None
 
 
 def serves_page(uri: str) -> bool:
@@ -84,6 +114,7 @@ def _open_page(uri: str, session: Session, say: Callable[[str], None]) -> Output
         port,
         session,
         token=find_token(host, session.options.token_file),
+        media=session.library,
         metrics=lambda: _scraped(metrics, session),
         health=lambda: session.health.check(time.monotonic()),
     )
@@ -122,4 +153,4 @@ class Several:
             output.close()
 
 
-__all__ = ["SinkOutput", "open_output", "serves_page"]
+__all__ = ["SinkOutput", "open_output", "open_outputs", "serves_page"]
