@@ -183,7 +183,7 @@ class Session:
         while True:
             self._gauges.another_pipeline()
             pipeline = Pipeline(self.source, self._detector, self.options.loop, paced, keep=True)
-            self._governing.steer(pipeline, self.source, self._gauges)
+            self._governing.steer(pipeline, lambda: self._gauges.fps)
             self._pipeline = pipeline
             with pipeline:
                 while not self._over.is_set() and self._turn(pipeline):
