@@ -118,7 +118,9 @@ def _open_page(uri: str, session: Session, say: Callable[[str], None]) -> Output
         metrics=lambda: _scraped(metrics, session),
         health=lambda: session.health.check(time.monotonic()),
     )
-    say(f"live page: {page.url}  (Ctrl-C stops)")
+    # A service manager keeps what is said in its journal, where no token belongs.
+    shown = page.url.partition("?")[0] if "NOTIFY_SOCKET" in os.environ else page.url
+    say(f"live page: {shown}  (Ctrl-C stops)")
     return Several((metrics, page))
 
 
