@@ -16,9 +16,10 @@ DEFAULT_FILE := build/models/$(RECIPE).tflite
 # A model is named by its recipe or by a path.
 MODEL_FILE := $(if $(filter %.tflite,$(MODEL)),$(MODEL),build/models/$(MODEL).tflite)
 MIRROR_FLAG := $(if $(MIRROR),--mirror "$(MIRROR)")
-# A video becomes an annotated video, a folder a folder, everything else is watched.
+# A video becomes an annotated video, a folder a folder, everything else is watched: what is drawn and recorded on the
+# page then stays in build/live.
 LIVE_OUTPUT = $(if $(OUTPUT),"$(OUTPUT)",$$(if [ -f "$(SOURCE)" ]; then echo build/demo.mp4; \
-  elif [ -d "$(SOURCE)" ]; then echo build/demo; else echo http://127.0.0.1:8080; fi))
+  elif [ -d "$(SOURCE)" ]; then echo build/demo; else echo http://127.0.0.1:8080 --media build/live --state build/live-state.json; fi))
 
 ifeq ($(filter eval,$(MAKECMDGOALS))$(DATA),eval)
 $(error DATA is empty; expected a folder of annotated images; type make eval DATA=dir)

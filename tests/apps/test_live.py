@@ -154,3 +154,74 @@ def test_its_own_stream_is_a_source_for_another(tiny_model: Path, video: Path) -
         server.send_signal(signal.SIGINT)
         server.communicate(timeout=20)
     assert server.returncode == 0
+
+
+def test_the_service_manager_is_told_and_its_journal_holds_no_token(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        token = tmp_path / "token"
+        process = start(tiny_model, "synthetic://cards?size=160x120", "http://127.0.0.1:0", "--token-file", token)
+        try:
+            assert manager.recv(100) == b"READY=1"
+            assert manager.recv(100) == b"WATCHDOG=1"
+            begin = time.monotonic()
+            assert manager.recv(100) == b"WATCHDOG=1"
+            assert time.monotonic() - begin > 0.5
+        finally:
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=20)
+        assert process.returncode == 0, err
+        assert "live page: http://127.0.0.1:" in err
+        assert token.read_text().strip()
+        assert token.read_text().strip() not in err
+
+
+def test_a_broker_and_a_webhook_that_are_not_there_are_one_line_each(
+    tiny_model: Path, tmp_path: Path, taken_port: int
+) -> None:
+    (tmp_path / "shapes.toml").write_text(
+        "[[shapes]]\nname = 'all'\nkind = 'zone'\npoints = [[0, 0], [1, 0], [1, 1], [0, 1]]\n"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        gone = free.getsockname()[1]
+    done = run_module(
+        *("apps.live", tiny_model, "synthetic://cards?size=160x120", f"mqtt://127.0.0.1:{gone}/cam", "--score", "0.01"),
+        *("--webhook", f"http://127.0.0.1:{gone}/", "--config", tmp_path / "shapes.toml", "--seconds", "6"),
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert sum(f"mqtt: no connection to 127.0.0.1 port {gone}" in line for line in lines) == 1
+    assert sum("webhook: http://127.0.0.1 does not take events" in line for line in lines) <= 1
+    assert " frames in " in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["json://-", "--blur", "person"],
+            "the model has no class 'person' to blur; expected one of wren, robin, finch",
+        ),
+        (["json://-", "--classes", "person"], "the model has no class 'person'"),
+        (["json://-", "--also-model", "absent.tflite"], "absent.tflite: no such file"),
+        (["mqtt://me:secret@127.0.0.1/cam"], "the MQTT address holds a password"),
+        (["http://127.0.0.1:0/page"], "is not an address to serve"),
+        (["json://-", "--state", "absent/state.json"], "absent: no such folder"),
+        (["json://-", "--webhook", "ftp://127.0.0.1"], "cannot be posted to"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_at_the_start(
+    arguments: list[str], line: str, tiny_model: Path, video: Path
+) -> None:
+    done = run_module("apps.live", tiny_model, video, *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert line in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "secret" not in done.stderr
