@@ -74,8 +74,8 @@ def xnnpack(facts: dict[str, Any]) -> Check:
     detail = f"runs {facts['delegated']} of {facts['total']} int8 ops of the self-test model"
     if good:
         return Check("xnnpack", True, detail)
-    if facts["distribution"] == "tflite-runtime":
-        fix = "on a 64-bit system pip install ai-edge-litert==2.3.0; on 32 bits int8 runs without XNNPACK, only slower"
+    if sys.maxsize < 1 << 32:
+        fix = "install a 64-bit system: ai-edge-litert, which has XNNPACK for int8, is made for no other"
     else:
         fix = "pip install ai-edge-litert==2.3.0"
     return Check("xnnpack", False, detail, fix)
