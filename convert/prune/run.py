@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +88,14 @@ def prune_model(model: keras.Model, plan: PrunePlan, place: Workplace) -> tuple[
     return outcome.model, outcome
 
 
-def prune_by_pictures(source: SourceModel, plan: PrunePlan, folder: Path, samples: Floats, place: Workplace) -> Pruned:
+def prune_by_pictures(
+    source: SourceModel,
+    plan: PrunePlan,
+    folder: Path,
+    samples: Floats,
+    place: Workplace,
+    more: Sequence[Path] = (),
+) -> Pruned:
     """Prunes a detector and teaches what is left the answers of the whole; no labels.
 
     Args:
@@ -97,6 +104,7 @@ def prune_by_pictures(source: SourceModel, plan: PrunePlan, folder: Path, sample
         folder: Pictures like those the device will see.
         samples: The same as inputs.
         place: The rest.
+        more: Folders of other pictures that training looks at too.
 
     Raises:
         BudgetError: The target cannot be met, or the first round loses too much.
@@ -105,7 +113,7 @@ def prune_by_pictures(source: SourceModel, plan: PrunePlan, folder: Path, sample
     """
     whole = dataclasses.replace(source, model=fold_norms(source.model))
     where = find_relevance(whole, samples)
-    pictures = Pictures(list_images(folder))
+    pictures = Pictures([path for each in (folder, *more) for path in list_images(each)])
     tuner = ByPictures(whole, samples, where, pictures, plan.learning_rate, plan.seed)
     return prune_detector(whole, plan, tuner, samples, where, place)
 

@@ -24,12 +24,13 @@ from convert.train.trainer import Training, train
 
 Floats = npt.NDArray[np.float32]
 Channels = Mapping[str, npt.NDArray[np.int64]]
+Stands = Mapping[str, str]
 
 
 class LeaveAlone:
     """For networks nothing is known about: what is left stays as it is."""
 
-    def tune(self, model: keras.Model, channels: Channels, steps: int) -> keras.Model:
+    def tune(self, model: keras.Model, channels: Channels, steps: int, stands: Stands) -> keras.Model:
         """The network itself."""
         return model
 
@@ -54,14 +55,14 @@ class ByPictures:
     learning_rate: float
     seed: int
 
-    def tune(self, model: keras.Model, channels: Channels, steps: int) -> keras.Model:
+    def tune(self, model: keras.Model, channels: Channels, steps: int, stands: Stands) -> keras.Model:
         """Fits and trains, in place."""
         progress = Progress("fitting weights")
-        reconstruct(model, self.source.model, channels, self.samples, self.relevance, progress, self.seed)
+        reconstruct(model, self.source.model, channels, self.samples, self.relevance, progress, self.seed, stands)
         if steps:
             student = dataclasses.replace(self.source, model=model)
             lesson = Lesson(steps, self.learning_rate, seed=self.seed)
-            distil(student, self.source.model, self.pictures, lesson, Progress("training"), channels)
+            distil(student, self.source.model, self.pictures, lesson, Progress("training"), channels, stands)
         return model
 
 
@@ -87,7 +88,7 @@ class ByLabels:
     seed: int
     folder: Path
 
-    def tune(self, model: keras.Model, channels: Channels, steps: int) -> keras.Model:
+    def tune(self, model: keras.Model, channels: Channels, steps: int, stands: Stands) -> keras.Model:
         """A trained copy."""
         if not steps:
             return model

@@ -38,7 +38,9 @@ class Trainer:
     def __init__(self, killed_at: int | None = None) -> None:
         self.killed_at, self.steps = killed_at, list[int]()
 
-    def tune(self, model: keras.Model, channels: Mapping[str, Any], steps: int) -> keras.Model:
+    def tune(
+        self, model: keras.Model, channels: Mapping[str, Any], steps: int, stands: Mapping[str, str]
+    ) -> keras.Model:
         if len(self.steps) + 1 == self.killed_at:
             raise KilledError
         for layer in model.layers:
@@ -105,7 +107,7 @@ def start(whole: keras.Model, tmp_path: Path) -> Start:
 def check(outcome: Outcome, whole: keras.Model) -> None:
     """The network is what is said of it."""
     last = outcome.points[-1]
-    assert counted(outcome.model) == outcome.lineage.work.macs(outcome.keep) == last.macs
+    assert counted(outcome.model) == outcome.parts.work.macs(outcome.keep) == last.macs
     assert outcome.points[0].macs == counted(whole)
     assert [tuple(each.shape) for each in outcome.model.outputs] == [tuple(each.shape) for each in whole.outputs]
     assert np.isfinite(run(outcome.model, pictures(1))[0]).all()
@@ -142,14 +144,14 @@ def test_nothing_comes_back(start: Start, whole: keras.Model) -> None:
 def test_ratio(start: Start, whole: keras.Model, scope: Scope) -> None:
     outcome = prune(start(Target("ratio", 0.5), scope=scope, multiple=1))
     check(outcome, whole)
-    free = outcome.lineage.graph.free()
+    free = outcome.parts.graph.free()
     assert outcome.keep[free].mean() == pytest.approx(0.5, abs=0.05)
 
 
 def test_kept_weights_are_the_whole_ones(start: Start, whole: keras.Model) -> None:
     """A trainer that does nothing leaves the weights as surgery cut them, through all rounds and files."""
     outcome = prune(start(Target("ratio", 0.4), multiple=1))
-    kept = outcome.lineage.channels(outcome.keep)
+    kept = outcome.parts.channels(outcome.keep)
     kernel, small = (net.get_layer("right").get_weights()[0] for net in (whole, outcome.model))
     np.testing.assert_array_equal(small, kernel[:, :, kept["sum"]][..., kept["right"]])
 
@@ -222,9 +224,11 @@ def test_latency_moved_away_while_training(start: Start, whole: keras.Model) -> 
     clock = Clock(whole)
 
     class Slower(Trainer):
-        def tune(self, model: keras.Model, channels: Mapping[str, Any], steps: int) -> keras.Model:
+        def tune(
+            self, model: keras.Model, channels: Mapping[str, Any], steps: int, stands: Mapping[str, str]
+        ) -> keras.Model:
             clock.floor = 1.3
-            return super().tune(model, channels, steps)
+            return super().tune(model, channels, steps, stands)
 
     wanted = 0.7 * clock.ms(whole)
     outcome = prune(start(Target("latency", wanted), scales=clock, tuner=Slower(), multiple=2))
@@ -232,9 +236,11 @@ def test_latency_moved_away_while_training(start: Start, whole: keras.Model) -> 
     clock.floor = 1.0
 
     class Stuck(Trainer):
-        def tune(self, model: keras.Model, channels: Mapping[str, Any], steps: int) -> keras.Model:
+        def tune(
+            self, model: keras.Model, channels: Mapping[str, Any], steps: int, stands: Mapping[str, str]
+        ) -> keras.Model:
             clock.floor = 2 * wanted
-            return super().tune(model, channels, steps)
+            return super().tune(model, channels, steps, stands)
 
     with pytest.raises(BudgetError, match="the closest to"):
         prune(start(Target("latency", wanted), scales=clock, tuner=Stuck(), multiple=2, seed=2))
@@ -336,7 +342,7 @@ def test_round_that_loses_too_much_is_taken_back(start: Start, whole: keras.Mode
     outcome = prune(job)
     assert [point.map50 for point in outcome.points] == [90, 89, 70]
     assert "round 2 lost 20.0 points of AP50, more than 2: taken back" in outcome.stopped
-    assert counted(outcome.model) == outcome.points[1].macs == outcome.lineage.work.macs(outcome.keep)
+    assert counted(outcome.model) == outcome.points[1].macs == outcome.parts.work.macs(outcome.keep)
     # Asked again, it does not go on from the bad round, and trains nothing.
     trainer = Trainer()
     again = prune(start(target, measure=accuracy(), max_drop=2.0, tuner=trainer))
@@ -471,5 +477,5 @@ def test_graph_of_a_round_is_the_lineage_in_small(start: Start) -> None:
     outcome = prune(start(Target("ratio", 0.4), multiple=1))
     small = channel_graph(outcome.model)
     assert {name: len(ids) for name, ids in small.makes.items()} == {
-        name: len(ids) for name, ids in outcome.lineage.channels(outcome.keep).items()
+        name: len(ids) for name, ids in outcome.parts.channels(outcome.keep).items()
     }
