@@ -126,7 +126,8 @@ class Aim:
         middle, close = (1 - _SIZE_TOLERANCE / 2, _SIZE_TOLERANCE / 2) if size else (1.0, TIME_TOLERANCE / 2)
         tries: list[tuple[tuple[bool, float], float, keras.Model, Keep]] = []
         for _ in range(_CORRECTIONS):
-            keep = self.until(scores, level)
+            # What the smallest shape has may have changed since the level was found.
+            keep = self.until(scores, max(level, self.least(scores)))
             model = build(keep)
             value = self._measured(model)
             off = abs(value / wanted - middle)
@@ -135,7 +136,7 @@ class Aim:
                 break
             # From what the shape has: channels leave in steps, so it may have much less than it was given.
             level = min(level, self.work.macs(keep)) * middle * wanted / value
-            level = max(self.least(scores), min(level, most))
+            level = min(level, most)
         _, value, model, keep = min(tries, key=lambda each: each[0])
         if not self.met(value):
             raise self.missed(value)

@@ -60,10 +60,10 @@ def reconstruct(
         if layer := left.get(original.name):
             channels = kept[layer.name]
             fewer = len(channels) < int(wanted[0].shape[-1])
-            sources = _sources(layer)
+            sources = sources_of(layer)
             read = [stands.get(name, name) for name in sources]
             # Whatever reads a tensor that is not the whole network's any more, or another one, is fitted.
-            other = bool(changed & set(sources)) or read != _sources(original)
+            other = bool(changed & set(sources)) or read != sources_of(original)
             if is_convolution(layer) and other:
                 here = None
                 if weights is not None and layer.name in ends:
@@ -78,5 +78,6 @@ def reconstruct(
             progress(index + 1, len(whole.layers))
 
 
-def _sources(layer: Any) -> list[str]:
+def sources_of(layer: Any) -> list[str]:
+    """Names of the layers a layer reads; none for an input."""
     return [] if isinstance(layer, keras.layers.InputLayer) else inputs_of(layer)

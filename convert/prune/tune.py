@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from convert.progress import Progress
-from convert.prune.reconstruct import reconstruct
+from convert.prune.reconstruct import reconstruct, sources_of
+from convert.quantize.graph import is_convolution
 from convert.recipe import Recipe, TrainedRecipe
 from convert.source import SourceModel
 from convert.train.distil import Lesson, Pictures, distil
@@ -62,8 +63,31 @@ class ByPictures:
         if steps:
             student = dataclasses.replace(self.source, model=model)
             lesson = Lesson(steps, self.learning_rate, seed=self.seed)
-            distil(student, self.source.model, self.pictures, lesson, Progress("training"), channels, stands)
+            whole = self.source.model
+            behind = unchanged(model, whole, stands)
+            for layer in behind:
+                layer.trainable = False
+            distil(student, whole, self.pictures, lesson, Progress("training"), channels, stands)
+            for layer in behind:
+                layer.trainable = True
         return model
+
+
+def unchanged(model: keras.Model, whole: keras.Model, stands: Stands) -> list[keras.Layer]:
+    """The layers behind the last removal, in network order.
+
+    They are the whole network's own (also where two in a row became one), fitted to what they read now. To train them
+    as well makes things worse: each step of Adam moves every weight, and these have nowhere to go.
+    """
+    left, last = {layer.name for layer in model.layers}, 0
+    for index, layer in enumerate(model.layers):
+        twin = whole.get_layer(layer.name)
+        read, sources = [stands.get(name, name) for name in sources_of(layer)], sources_of(twin)
+        merged = is_convolution(layer) and sources[0] not in left and sources_of(whole.get_layer(sources[0])) == read
+        shapes = [[tuple(each.shape) for each in one.weights] for one in (layer, twin)]
+        if not merged and (shapes[0] != shapes[1] or read != sources):
+            last = index
+    return list(model.layers[last + 1 :])
 
 
 @dataclass

@@ -15,6 +15,7 @@ import pytest
 
 from convert.prune.choose import remove_until
 from convert.prune.graph import channel_graph
+from convert.prune.lineage import Lineage
 from convert.prune.measure import bisect
 from convert.prune.plan import PrunePlan, Scope, Target
 from convert.prune.run import Workplace, prune_model
@@ -144,6 +145,7 @@ def test_nothing_comes_back(start: Start, whole: keras.Model) -> None:
 def test_ratio(start: Start, whole: keras.Model, scope: Scope) -> None:
     outcome = prune(start(Target("ratio", 0.5), scope=scope, multiple=1))
     check(outcome, whole)
+    assert isinstance(outcome.parts, Lineage)
     free = outcome.parts.graph.free()
     assert outcome.keep[free].mean() == pytest.approx(0.5, abs=0.05)
 
