@@ -94,7 +94,7 @@ class Aim:
         least = self.least(scores) / self.full
 
         def shaped(share: float) -> keras.Model:
-            return build(self.until(scores, share * self.full))
+            return build(self._near(scores, share * self.full))
 
         size = target.goal == "size"
         if size:
@@ -126,8 +126,7 @@ class Aim:
         middle, close = (1 - _SIZE_TOLERANCE / 2, _SIZE_TOLERANCE / 2) if size else (1.0, TIME_TOLERANCE / 2)
         tries: list[tuple[tuple[bool, float], float, keras.Model, Keep]] = []
         for _ in range(_CORRECTIONS):
-            # What the smallest shape has may have changed since the level was found.
-            keep = self.until(scores, max(level, self.least(scores)))
+            keep = self._near(scores, level)
             model = build(keep)
             value = self._measured(model)
             off = abs(value / wanted - middle)
@@ -158,6 +157,10 @@ class Aim:
                 what,
             )
         return keep
+
+    def _near(self, scores: Doubles, level: float) -> Keep:
+        """What stays for so much work, or the smallest shape; what that has may have changed since it was asked for."""
+        return self.until(scores, max(level, self.least(scores)))
 
     def least(self, scores: Doubles) -> float:
         """Work of the smallest network there is."""
