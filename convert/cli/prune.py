@@ -174,7 +174,13 @@ def _check_blocks(arguments: argparse.Namespace, target: Target | None, recipe: 
         raise InputError(
             f"--remove blocks with --{flags[0]}", "that is for channels", "give --macs, --size, --latency or --speedup"
         )
-    if not arguments.data and not recipe:
+    if recipe:
+        raise InputError(
+            "--remove blocks of a recipe that is trained here",
+            "its weights would have no layers to go to",
+            "leave out --remove, or give a .cfg or .keras",
+        )
+    if not arguments.data:
         raise InputError("--remove blocks without --data", "blocks are judged by pictures", "add --data DIR")
 
 

@@ -29,15 +29,17 @@ class Lineage:
 
     Args:
         whole: The network before any pruning; it is not changed.
+        gains: What a folded normalisation multiplied its weights by: ``(channels,)`` by layer.
 
     Attributes:
         graph: Its channels.
         work: What they cost.
     """
 
-    def __init__(self, whole: keras.Model) -> None:
+    def __init__(self, whole: keras.Model, gains: Mapping[str, Doubles] | None = None) -> None:
         self.graph: ChannelGraph = channel_graph(whole)
         self.work: Work = work(self.graph)
+        self._gains = gains or {}
 
     @property
     def name(self) -> str:
@@ -67,7 +69,8 @@ class Lineage:
             )
         graph = channel_graph(model)
         samples, where = (looks.samples, looks.where) if looks else (None, None)
-        found = rank(graph, plan.rank, samples, where, seed, Progress("ranking channels"))
+        gains = {name: gain[keep[self.graph.makes[name]]] for name, gain in self._gains.items()}
+        found = rank(graph, plan.rank, samples, where, seed, Progress("ranking channels"), gains)
         if samples is not None and plan.scope == "global":
             found = weigh(graph, found, samples, where, Progress("weighing layers"))
         return self.spread(keep, graph, found)

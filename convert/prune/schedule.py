@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import keras
@@ -61,6 +61,7 @@ class Job:
         store: Keeps every round.
         say: Takes progress messages.
         max_drop: Points of AP50 that may be lost; the round that loses more is taken back.
+        gains: What a folded normalisation multiplied weights by, by layer.
     """
 
     whole: keras.Model
@@ -73,6 +74,7 @@ class Job:
     store: Store
     say: Say
     max_drop: float | None = None
+    gains: Mapping[str, Doubles] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ class _Run:
     def __init__(self, job: Job) -> None:
         self.job, self.plan = job, job.plan
         self.parts = _parts(job)
+        self._first: Doubles | None = None
         self.aim = Aim(job.plan, self.parts, job.scales)
         everything = self.parts.everything
         self.state = job.store.load() or State(job.whole, everything, ())
@@ -226,12 +229,18 @@ class _Run:
 
     def _scores(self, model: keras.Model, keep: Keep) -> Doubles:
         """What each part of the whole network matters, judged in the network as it is."""
+        if model is self.job.whole and self._first is not None:
+            return self._first
         looks = None
         if self.job.samples is not None:
             where = self.job.relevance and [each[:_RANK_PICTURES] for each in self.job.relevance]
             looks = Looks(self.job.samples[:_RANK_PICTURES], where)
-        seed = self.plan.seed * 1000 + len(self.state.points)
-        return self.parts.judge(model, keep, self.plan, seed, looks)
+        rounds = self.state.points[-1].round if self.state.points else 0
+        scores = self.parts.judge(model, keep, self.plan, self.plan.seed * 1000 + rounds, looks)
+        if model is self.job.whole:
+            # The shape that is looked for before the first round is judged by the same scores as the round itself.
+            self._first = scores
+        return scores
 
     def _time(self, model: keras.Model) -> tuple[float, float]:
         return self.job.scales.time(model) if self.job.scales else (0.0, 0.0)
@@ -268,4 +277,4 @@ class _Run:
 def _parts(job: Job) -> Parts:
     if job.plan.remove == "blocks":
         return Blocks(job.whole, job.scales if job.plan.target.goal in TIMED else None)
-    return Lineage(job.whole)
+    return Lineage(job.whole, job.gains)

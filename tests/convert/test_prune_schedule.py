@@ -392,6 +392,21 @@ def test_latency_is_not_looked_for_twice(start: Start, whole: keras.Model) -> No
     assert clock.asked < before + 3
 
 
+def test_the_whole_network_is_judged_once(start: Start, whole: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shape that is looked for and the first round go by the same scores."""
+    judged: list[keras.Model] = []
+    judge = Lineage.judge
+
+    def counting(self: Lineage, model: keras.Model, *others: Any) -> Any:
+        judged.append(model)
+        return judge(self, model, *others)
+
+    monkeypatch.setattr(Lineage, "judge", counting)
+    clock = Clock(whole)
+    prune(start(Target("latency", 0.6 * clock.ms(whole)), scales=clock))
+    assert [model is whole for model in judged] == [True, False, False]
+
+
 def place(folder: Path, fresh: bool = False, told: list[str] | None = None) -> Workplace:
     return Workplace(folder, fresh, None, None, None, (told if told is not None else []).append)
 
