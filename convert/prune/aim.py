@@ -93,8 +93,14 @@ class Aim:
         assert scales is not None
         least = self.least(scores) / self.full
 
-        def shaped(share: float) -> keras.Model:
-            return build(self._near(scores, share * self.full))
+        known: dict[bytes, float] = {}
+
+        def measured(share: float) -> float:
+            keep = self._near(scores, share * self.full)
+            # Parts leave in steps: different shares may be one shape.
+            if (key := keep.tobytes()) not in known:
+                known[key] = self._measured(build(keep))
+            return known[key]
 
         size = target.goal == "size"
         if size:
@@ -103,7 +109,7 @@ class Aim:
             _less(target.value, scales.time(whole)[1], "{:.3g} ms")
         # The last round's own shape is corrected; what is found here only has to be near.
         near = _SIZE_SEARCH if size else TIME_TOLERANCE / 2
-        share, value = bisect(lambda share: self._measured(shaped(share)), self._wanted, least, 1.0, close=near)
+        share, value = bisect(measured, self._wanted, least, 1.0, close=near)
         off = value / self._wanted - 1
         if off > _SIZE_SEARCH if size else abs(off) > TIME_TOLERANCE:
             raise self.missed(value)

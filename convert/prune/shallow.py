@@ -100,11 +100,20 @@ class Blocks:
         return scores
 
     def choose(self, scores: Doubles, enough: Callable[[Keep], bool], costs: Costs, plan: PrunePlan) -> Keep:
-        """What is left when the blocks that matter least for their price have gone."""
+        """What is left when the blocks that matter least for their price have gone.
+
+        Blocks are large: the last to go may do alone what several before it did. Those come back, the dearest first.
+        """
         keep = scores >= 0
+        gone: list[int] = []
         while keep.any() and not enough(keep):
             value = np.where(keep, scores / np.maximum(costs.prices(keep), 1e-30), np.inf)
-            keep[np.argmin(value)] = False
+            gone.append(int(np.argmin(value)))
+            keep[gone[-1]] = False
+        if enough(keep):
+            for index in sorted(gone, key=lambda each: -scores[each]):
+                keep[index] = True
+                keep[index] = enough(keep)
         return np.asarray(keep)
 
     def share(self, before: Keep, ratio: float, scores: Doubles, plan: PrunePlan) -> Keep:
