@@ -85,7 +85,7 @@ def unchanged(model: keras.Model, whole: keras.Model, stands: Stands) -> list[ke
         read, sources = [stands.get(name, name) for name in sources_of(layer)], sources_of(twin)
         merged = is_convolution(layer) and sources[0] not in left and sources_of(whole.get_layer(sources[0])) == read
         shapes = [[tuple(each.shape) for each in one.weights] for one in (layer, twin)]
-        if not merged and (shapes[0] != shapes[1] or read != sources):
+        if layer.name in stands or (not merged and (shapes[0] != shapes[1] or read != sources)):
             last = index
     return list(model.layers[last + 1 :])
 

@@ -19,6 +19,7 @@ from convert.prune.reconstruct import reconstruct
 from convert.prune.schedule import Job, Outcome, prune
 from convert.prune.shallow import Blocks
 from convert.prune.state import Store
+from convert.prune.tune import unchanged
 from convert.quantize.fold import fold_norms
 from runtime.errors import BudgetError, InputError
 from tests.convert.prune_family import counted
@@ -346,6 +347,50 @@ def test_blocks_that_do_most_stay(tmp_path: Path) -> None:
     outcome = prune(job)
     assert outcome.keep.tolist() == [False, True, True]
     assert outcome.parts.table(outcome.keep)[2:4] == [("out_1", 12, 0), ("in_1", 8, 0)]
+
+
+def test_what_is_not_needed_comes_back() -> None:
+    """A small block looks cheapest, but the large one alone is enough."""
+    parts = Blocks(make(residual), None)
+    saved = np.array([5.0, 20.0, 40.0])
+
+    class Prices:
+        def macs(self, keep: Any) -> float:
+            return float(100 - saved[~keep].sum())
+
+        def prices(self, keep: Any) -> Any:
+            return np.where(keep, saved, 0.0)
+
+    plan = PrunePlan(target=Target("macs", 1.0), remove="blocks")
+    scores = np.array([1.0, 5.0, 20.0])
+
+    def left(level: float, scores: Any = scores) -> list[bool]:
+        costs = Prices()
+        return list(parts.choose(scores, lambda keep: costs.macs(keep) <= level, costs, plan))
+
+    assert left(97) == [False, True, True]
+    # Both small ones leave first and then the large one, which does it alone.
+    assert left(70) == [True, True, False]
+    assert left(55) == [False, True, False]
+    assert left(40) == [True, False, False]
+    # What was gone before stays gone.
+    assert left(60, np.array([1.0, -1.0, 20.0])) == [True, False, False]
+    assert left(20) == [False, False, False]
+
+
+def test_layers_behind_the_last_removal() -> None:
+    whole = make(residual)
+
+    def behind(*gone: str) -> list[str]:
+        blocks = named(whole, *gone)
+        small = shortened(whole, layout(whole, blocks, always))
+        return [layer.name for layer in unchanged(small, whole, stand_ins(whole, blocks)) if layer.weights]
+
+    assert behind("sum_3") == ["head"]
+    tail = ["neck", "out_3", "depthwise_3", "in_3", "last", "head"]
+    assert behind("sum_2") == ["wide", *tail]
+    assert behind("sum_1", "sum_2") == tail
+    assert behind() == [layer.name for layer in whole.layers if layer.weights]
 
 
 def test_out_of_reach(tmp_path: Path) -> None:
