@@ -156,7 +156,7 @@ def prune_detector(
     plot_points(
         place.folder / "pruning.png",
         outcome.points,
-        f"{source.name}: {plan.rank}, {plan.target}",
+        f"{source.name}: {plan.rank if plan.remove == 'channels' else plan.remove}, {plan.target}",
         scales.where if scales else "",
     )
     gone = pruning(source.model, outcome.model)
