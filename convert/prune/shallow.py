@@ -201,8 +201,8 @@ class Blocks:
         def apart(one: str, other: str) -> bool:
             return (one, other) != (front, behind) and self._worth(one, other)
 
-        together = self._clock.time(shortened(model, layout(model, gone, self._worth)))[0]
-        return together < self._clock.time(shortened(model, layout(model, gone, apart)))[0]
+        both = [shortened(model, layout(model, gone, worth)) for worth in (self._worth, apart)]
+        return self._clock.quicker(both[0], both[1])
 
 
 @dataclass(frozen=True)

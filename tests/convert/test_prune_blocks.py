@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from convert.prune.shallow import Blocks
 from convert.prune.state import Store
 from convert.prune.tune import unchanged
 from convert.quantize.fold import fold_norms
+from convert.stopwatch import Timing
 from runtime.errors import BudgetError, InputError
 from tests.convert.prune_family import counted
 from tests.convert.small_nets import conv, make, pictures, relu, run
@@ -275,6 +276,9 @@ class Clock(Scales):
         ms = [sum("kernel" in str(layer.weights) for layer in each.layers) for each in (model, self.whole)]
         return float(ms[0]), float(ms[1])
 
+    def quicker(self, one: keras.Model, other: keras.Model) -> bool:
+        return self.time(one)[0] < self.time(other)[0]
+
 
 def prepared(target: Target, folder: Path, rounds: int = 2, **changes: Any) -> Job:
     whole = make(residual)
@@ -326,6 +330,22 @@ class Contrary(Clock):
         ms, whole = super().time(model)
         names = {layer.name for layer in model.layers}
         return ms + 3.0 * ("neck" not in names), whole
+
+
+def test_a_clock_that_errs_once_is_asked_again(tiny_cfg: Path) -> None:
+    class Erring:
+        name, asked = "a clock", 0
+
+        def time(self, files: Sequence[bytes]) -> list[Timing]:
+            self.asked += 1
+            return [Timing(1.0, 0.0), Timing(1.0, 30.0 if self.asked == 1 else -5.0)]
+
+        def by_op(self, file: bytes) -> dict[str, float]:
+            return {}
+
+    source = load_source(tiny_cfg)
+    scales = Scales(source, np.zeros((2, *source.model.inputs[0].shape[1:]), np.float32), Erring())
+    assert scales.quicker(source.model, fold_norms(source.model))
 
 
 def test_the_clock_says_no(tmp_path: Path) -> None:
