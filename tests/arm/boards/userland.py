@@ -30,7 +30,7 @@ class UserLand(Board):
     def __init__(self, folder: Path, suite: str = "trixie", core: str = "cortex-a72") -> None:
         super().__init__(folder)
         self.suite, self.core = suite, CORES[core]
-        self._base = rootfs(suite)
+        self.base = rootfs(suite)
         self.upper = folder / "upper"
         for name in ("upper", "work", "root"):
             (folder / name).mkdir(exist_ok=True)
@@ -39,7 +39,7 @@ class UserLand(Board):
 
     def command(self) -> list[str]:
         namespaces = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child"]
-        return [*namespaces, "sh", str(_ENTER), str(self._base), str(self.folder), self.core.name]
+        return [*namespaces, "sh", str(_ENTER), str(self.base), str(self.folder), self.core.name]
 
     def needs(self) -> AbstractContextManager[None]:
         return arm_programs()
