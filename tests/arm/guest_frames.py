@@ -1,6 +1,7 @@
 """Detects in one picture again and again and marks the steps for ``counter.c``. Runs on the emulated core.
 
-Usage: python guest_frames.py MODEL FRAME.npy COUNT; marks 1 before a frame, 2 before and 3 after inference, 4 after all.
+Usage: python guest_frames.py MODEL FRAME.npy COUNT. Marks 1 before a frame, 2 before and 3 after inference,
+4 after all.
 """
 
 from __future__ import annotations
