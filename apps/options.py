@@ -166,6 +166,7 @@ SETTINGS = (
     Setting("small_model", PATH, "a faster model for when the board cannot keep up", None, "time"),
     Setting("governor", SWITCH, "never do less, however hot the board is", True, "time"),
     Setting("track", SWITCH, "do not follow objects: no ids, lines or zones", True, "counting"),
+    Setting("smooth", SWITCH, "show every frame of a camera that is faster, with predicted boxes", False, "counting"),
     Setting("anchor", ANCHOR, "what stands for an object: middle of its lower edge, or its centre", "foot", "counting"),
     Setting("dwell", SECONDS, "tell when an object stays longer in a zone", None, "counting"),
     Setting("state", PATH, "keep lines, zones and counts in this file over a restart", None, "counting"),

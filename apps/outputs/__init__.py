@@ -58,14 +58,14 @@ def open_outputs(options: Options, session: Session, say: Callable[[str], None])
         session.record_with(media, media.library)
         yield media
     for uri in options.outputs:
-        yield open_output(uri, session, say)
+        yield from open_output(uri, session, say)
     for url in options.webhooks:
         from apps.outputs.webhook import WebhookOutput
 
         yield WebhookOutput(url, say)
 
 
-def open_output(uri: str, session: Session, say: Callable[[str], None]) -> Output:
+def open_output(uri: str, session: Session, say: Callable[[str], None]) -> tuple[Output, ...]:
     """Opens an output by name.
 
     Args:
@@ -83,8 +83,8 @@ def open_output(uri: str, session: Session, say: Callable[[str], None]) -> Outpu
         from apps.outputs.mqtt import MqttOutput
 
         name = f"Edgewren {os.uname().nodename}"
-        return MqttOutput(uri, name, session, say, _secret(session.options.mqtt_password_file))
-    return SinkOutput(open_sink(uri, session.detector.labels, session.source))
+        return (MqttOutput(uri, name, session, say, _secret(session.options.mqtt_password_file)),)
+    return (SinkOutput(open_sink(uri, session.detector.labels, session.source)),)
 
 
 def _secret(path: Path | None) -> str | None:
@@ -97,7 +97,7 @@ def serves_page(uri: str) -> bool:
     return uri.startswith("http://")
 
 
-def _open_page(uri: str, session: Session, say: Callable[[str], None]) -> Output:
+def _open_page(uri: str, session: Session, say: Callable[[str], None]) -> tuple[Output, ...]:
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname or "127.0.0.1", parts.port if parts.port is not None else 8080
@@ -121,38 +121,12 @@ def _open_page(uri: str, session: Session, say: Callable[[str], None]) -> Output
     # A service manager keeps what is said in its journal, where no token belongs.
     shown = page.url.partition("?")[0] if "NOTIFY_SOCKET" in os.environ else page.url
     say(f"live page: {shown}  (Ctrl-C stops)")
-    return Several((metrics, page))
+    return metrics, page
 
 
 def _scraped(metrics: Metrics, session: Session) -> str:
     metrics.model(session.state()["model"])
     return metrics.text().decode()
-
-
-class Several:
-    """Outputs that belong together.
-
-    Args:
-        outputs: In the order in which they take moments.
-    """
-
-    def __init__(self, outputs: tuple[Output, ...]) -> None:
-        self._outputs = outputs
-
-    def show(self, moment: Moment) -> None:
-        """Passes a moment on."""
-        for output in self._outputs:
-            output.show(moment)
-
-    def tell(self, figures: Figures) -> None:
-        """Passes figures on."""
-        for output in self._outputs:
-            output.tell(figures)
-
-    def close(self) -> None:
-        """Closes all."""
-        for output in self._outputs:
-            output.close()
 
 
 __all__ = ["SinkOutput", "open_output", "open_outputs", "serves_page"]

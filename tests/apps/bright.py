@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from apps.moment import Figures, Moment
+from apps.moment import Figures, Moment, Output
 from apps.options import read_options
 from apps.session import Session
 from runtime.detections import Detections
@@ -168,10 +168,10 @@ class Stage:
 class Running:
     """A session in a thread of its own, as long as the block lasts."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *outputs: Output) -> None:
         self.session = session
         self.notebook = Notebook()
-        self._thread = threading.Thread(target=session.run, args=([self.notebook],), kwargs={"paced": True})
+        self._thread = threading.Thread(target=session.run, args=([self.notebook, *outputs],), kwargs={"paced": True})
 
     def __enter__(self) -> Running:
         self._thread.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from apps.options import read_options
 from runtime.errors import InputError, RunError
 from runtime.sources.reopening import ReopeningSource
 from runtime.track import Tracked
-from tests.apps.bright import CYCLE, SIDE, TOP, WIDTH, Film, Notebook, Running, Seer, Stage, left_edge, picture
+from tests.apps.bright import CYCLE, SIDE, TOP, WIDTH, Film, Notebook, Running, Seer, Stage, boxes, left_edge, picture
 
 LINE = {"name": "middle", "kind": "line", "points": [[0.5, 0], [0.5, 1]]}
 ZONE = {"name": "right", "kind": "zone", "points": [[0.6, 0], [1, 0], [1, 1], [0.6, 1]]}
@@ -261,6 +262,43 @@ def test_a_network_that_fails_ends_it_with_its_error(stage: Stage) -> None:
     stage.models["small.tflite"] = Broken
     with stage.session("small.tflite", "film") as session, pytest.raises(RunError, match="the network fails"):
         session.run([], paced=False)
+
+
+def test_a_slow_network_shows_predicted_boxes_at_the_rate_of_the_camera(stage: Stage, tmp_path: Path) -> None:
+    """What is shown smoothly has more frames than results, boxes on the square, and every event once."""
+
+    class Slow(Seer):
+        def infer(self, frame: Any) -> Any:
+            time.sleep(0.2)
+            return super().infer(frame)
+
+    class Page(Notebook):
+        smooth = True
+
+    class Calm(Film):
+        """Twenty frames a second, by the clock."""
+
+        def read(self) -> Any:
+            time.sleep(0.045)
+            return super().read()
+
+    stage.models["small.tflite"], stage.sources["camera"] = Slow, lambda: Calm(None)
+    page = Page()
+    session = stage.session("small.tflite", "camera", "--smooth", "--config", config(tmp_path, LINE))
+    with Running(session, page) as running:
+        running.wait(lambda: any(moment.events for moment in page.moments))
+        count, shown = len(running.notebook.moments), len(page.moments)
+        running.wait(lambda: len(running.notebook.moments) >= count + 8)
+        assert len(page.moments) - shown >= 2 * (len(running.notebook.moments) - count)
+    numbers = [moment.number for moment in page.moments]
+    assert numbers == sorted(set(numbers))
+    told = [event.number for moment in page.moments for event in moment.events]
+    assert told == sorted(set(told))
+    # Where it has gone straight on for a while: nothing can foresee its turns.
+    straight = [(index, box) for index, box in boxes(page.moments) if 16 <= index % (CYCLE // 2) < 29]
+    assert len(straight) > 10
+    off = sorted(abs(box[0] - left_edge(index)) for index, box in straight)
+    assert off[len(off) // 2] < 5  # it moves 16 pixels from result to result
 
 
 class Recorder:
