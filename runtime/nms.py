@@ -60,6 +60,8 @@ def class_wise_nms(
     """
     if len(scores) < 2:
         return np.arange(len(scores))
+    if iou_threshold >= 1:  # No overlap exceeds it: the boxes were suppressed before.
+        return np.argsort(-scores, kind="stable")[:limit]
     greedy: Any = cv2.dnn.NMSBoxes  # Declared for lists; it takes arrays as well, and faster.
     kept = greedy(_apart(boxes, class_ids), scores, 0.0, iou_threshold, 1.0, candidates)
     return np.asarray(kept[:limit], np.intp)
@@ -111,5 +113,5 @@ def _apart(boxes: npt.NDArray[np.float32], class_ids: npt.NDArray[np.int32]) -> 
     """``(n, 4)`` corner and size of each box, those of different classes moved so far apart that none overlap."""
     rectangles = boxes.astype(np.float64)
     rectangles[:, 2:] -= rectangles[:, :2]
-    rectangles[:, 0] += class_ids * _FAR_APART
+    rectangles[:, 0] += class_ids.astype(np.float64) * _FAR_APART
     return rectangles

@@ -45,9 +45,12 @@ def logit(probability: float) -> float:
 
 
 def dequantize(stored: npt.NDArray[Any], spec: TensorSpec) -> Floats:
-    """Real numbers of a tensor: ``(stored - zero_point) * scale``, or the numbers themselves for a float tensor."""
+    """Real numbers of a tensor: ``(stored - zero_point) * scale``, or the numbers themselves for a float tensor.
+
+    What is float32 already is not copied.
+    """
     if not spec.quantized:
-        return stored.astype(np.float32)
+        return stored.astype(np.float32, copy=False)
     real: Floats = (stored.astype(np.float32) - spec.zero_point) * np.float32(spec.scale)
     return real
 

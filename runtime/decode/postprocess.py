@@ -18,6 +18,8 @@ from runtime.decode.single import find_output, finite, no_candidates
 from runtime.engine import Executor, Outputs
 from runtime.errors import InputError
 
+_HALF, _ONE = np.float32(0.5), np.float32(1)
+
 
 class PostprocessDecoder:
     """Reads the four outputs.
@@ -41,18 +43,24 @@ class PostprocessDecoder:
         slots = shapes[1][-1] if shapes[1] else 0
         if shapes[0] != (1, slots, 4) or shapes[1:3] != [(1, slots)] * 2 or shapes[3] not in ((1,), (), (1, 1)):
             raise InputError(f"{card.name} has outputs of shapes {shapes}", "expected (1, n, 4), (1, n), (1, n), (1,)")
+        # Where x1, y1, x2 and y2 of each box lie among all its numbers.
+        self._corners = np.arange(4 * slots).reshape(-1, 4)[:, [1, 0, 3, 2]]
 
     def decode(self, outputs: Outputs, score: float) -> Candidates:
         """Candidates with a score of at least ``score``, best first."""
-        count = max(0, int(finite(self._real(outputs, self._count))[0]))
-        scores = self._real(outputs, self._score)[:count]
-        class_ids = np.rint(finite(self._real(outputs, self._class)[:count])).astype(np.int32)
-        kept = ((scores >= score) & (class_ids >= 0) & (class_ids < self._classes)).nonzero()[0]
+        count, scores = self._real(outputs, self._count)[0], self._real(outputs, self._score)
+        kept = (scores >= score).nonzero()[0]
+        if not count >= len(scores):  # Nor if it is no number.
+            kept = kept[kept < count]
         if not len(kept):
             return no_candidates()
-        stored = outputs.output_view(self._box).reshape(-1, 4).take(kept, axis=0)
-        boxes = finite(dequantize(stored, self._specs[self._box]))[:, [1, 0, 3, 2]] * self._sides
-        return Candidates(boxes, np.minimum(scores.take(kept), np.float32(1)), class_ids.take(kept))
+        numbers = self._real(outputs, self._class).take(kept)
+        if not (numbers.min() > -_HALF and numbers.max() < self._classes - _HALF):
+            known = (numbers > -_HALF) & (numbers < self._classes - _HALF)
+            kept, numbers = kept[known], numbers[known]
+        boxes = finite(self._real(outputs, self._box).take(self._corners.take(kept, axis=0)))
+        boxes *= self._sides
+        return Candidates(boxes, np.fmin(scores.take(kept), _ONE), (numbers + _HALF).astype(np.int32))
 
     def _real(self, outputs: Outputs, index: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
         return dequantize(outputs.output_view(index), self._specs[index]).reshape(-1)
