@@ -22,7 +22,7 @@ from runtime.values import value
 
 _SIGN_BIT = np.uint8(0x80)
 # Rows that are worked on together: they stay in a small core's nearest cache but one.
-_BAND_BYTES = 1 << 16
+_BAND_BYTES = 1 << 17
 
 
 @value

@@ -23,11 +23,13 @@ class Candidates:
         boxes: ``(n, 4)`` float32, ``x1, y1, x2, y2`` in pixels of the input tensor, not clipped.
         scores: ``(n,)`` float32, 0..1.
         class_ids: ``(n,)`` int32.
+        final: Whether the graph has suppressed them already, and the best comes first.
     """
 
     boxes: Floats
     scores: Floats
     class_ids: npt.NDArray[np.int32]
+    final: bool = False
 
 
 def sigmoid(x: Floats) -> Floats:

@@ -18,7 +18,7 @@ from runtime.decode.single import find_output, finite, no_candidates
 from runtime.engine import Executor, Outputs
 from runtime.errors import InputError
 
-_HALF, _ONE = np.float32(0.5), np.float32(1)
+_LEAST, _ONE = np.float32(-0.5), np.float32(1)
 
 
 class PostprocessDecoder:
@@ -33,7 +33,7 @@ class PostprocessDecoder:
     """
 
     def __init__(self, card: ModelCard, executor: Executor) -> None:
-        self._classes = len(card.labels.names)
+        self._most = np.float32(len(card.labels.names) - 0.75)
         self._sides = np.array([card.input.width, card.input.height] * 2, np.float32)
         self._box, self._class, self._score, self._count = (
             find_output(card, executor, kind) for kind in ("box", "class", "score", "count")
@@ -48,19 +48,20 @@ class PostprocessDecoder:
 
     def decode(self, outputs: Outputs, score: float) -> Candidates:
         """Candidates with a score of at least ``score``, best first."""
-        count, scores = self._real(outputs, self._count)[0], self._real(outputs, self._score)
-        kept = (scores >= score).nonzero()[0]
-        if not count >= len(scores):  # Nor if it is no number.
-            kept = kept[kept < count]
+        scores, numbers = self._real(outputs, self._score), self._real(outputs, self._class)
+        # Comparisons are false where there is no number.
+        good = (scores >= np.float32(score)) & (numbers >= _LEAST) & (numbers <= self._most)
+        kept = good.nonzero()[0]
+        kept = kept[: kept.searchsorted(self._real(outputs, self._count)[0])]
         if not len(kept):
             return no_candidates()
-        numbers = self._real(outputs, self._class).take(kept)
-        if not (numbers.min() > -_HALF and numbers.max() < self._classes - _HALF):
-            known = (numbers > -_HALF) & (numbers < self._classes - _HALF)
-            kept, numbers = kept[known], numbers[known]
+        scores = np.fmin(scores.take(kept), _ONE)
+        if (scores[1:] > scores[:-1]).any():  # Not as the op leaves them.
+            order = np.argsort(-scores, kind="stable")
+            kept, scores = kept.take(order), scores.take(order)
         boxes = finite(self._real(outputs, self._box).take(self._corners.take(kept, axis=0)))
         boxes *= self._sides
-        return Candidates(boxes, np.fmin(scores.take(kept), _ONE), (numbers + _HALF).astype(np.int32))
+        return Candidates(boxes, scores, np.rint(numbers.take(kept)).astype(np.int32), final=True)
 
     def _real(self, outputs: Outputs, index: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
         return dequantize(outputs.output_view(index), self._specs[index]).reshape(-1)
