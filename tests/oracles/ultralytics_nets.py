@@ -1,11 +1,11 @@
-"""An int8 ``.tflite`` of the shape, and so of the cost, of an Ultralytics export: YOLOv8n or YOLOv5n with random weights.
+"""An int8 ``.tflite`` shaped, and so as costly, as an Ultralytics export: YOLOv8n or YOLOv5n with random weights.
 
 Usage, from the top of the repository: python -m tests.oracles.ultralytics_nets v8|v5 OUT.tflite PICTURE... [--size N]
 
-The layers are those of ``yolov8n.yaml`` and ``yolov5n.yaml`` (batch normalisation is folded, as in any export), boxes are
-decoded inside the graph and divided by the input's side, and boxes and scores lie in one int8 tensor: ``(1, 84, 8400)``
-or ``(1, 25200, 85)``. The last bias is set so that about ``--objects`` candidates of each picture score above 0.4 (of YOLOv5n, in
-objectness).
+The layers are those of ``yolov8n.yaml`` and ``yolov5n.yaml`` with batch normalisation folded. Boxes are decoded inside
+the graph and divided by the input's side; boxes and scores lie in one int8 tensor: ``(1, 84, 8400)`` or
+``(1, 25200, 85)``. The last bias is set so that about ``--objects`` candidates of each picture score above 0.4 (of
+YOLOv5n, in objectness).
 """
 
 from __future__ import annotations
