@@ -161,7 +161,7 @@ def test_a_failure_while_boxes_are_read_ends_all_with_its_own_error() -> None:
 def test_what_the_reader_raises_is_what_comes_out() -> None:
     source = CountingSource(10_000_000)
     with pytest.raises(ZeroDivisionError), pipeline(source) as running_pipeline:
-        list(map(lambda result: 1 // (5 - result.frame.index), running_pipeline))
+        [1 // (5 - result.frame.index) for result in running_pipeline]
     assert source.next >= 5
     assert source.closed
     assert running() == 0
