@@ -45,6 +45,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser().parse_args(argv)
 
     from apps.outputs import DEFAULT, WebOutput, open_output
+    from apps.service import Service
     from runtime.detector import Detector
     from runtime.pipeline import Meter, Pipeline
     from runtime.sources import open_source
@@ -54,6 +55,8 @@ def main(argv: Sequence[str]) -> int:
         detector = stack.enter_context(
             Detector.open(arguments.model, arguments.threads, arguments.score, arguments.labels)
         )
+        service = Service()
+        service.ready()
         source = open_source(arguments.input)
         stack.callback(source.close)
         outputs = []
@@ -69,6 +72,7 @@ def main(argv: Sequence[str]) -> int:
         meter, status, notes = Meter(), _Status(), Notes(detector.card)
         with pipeline, _stopping(pipeline, arguments.seconds):
             for result in pipeline:
+                service.alive()
                 meter.add(result)
                 notes.tell()
                 figures = _figures(meter, result.dropped)
