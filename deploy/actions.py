@@ -11,7 +11,7 @@ from typing import Any
 from deploy.board.bundle import Manifest
 from deploy.bundle import needs, write_agent, write_bundle
 from deploy.code import project_wheel
-from deploy.engine import Outcome, Rollout, run_play
+from deploy.engine import Order, Outcome, Rollout, run_play
 from deploy.preflight import Facts, ask, preflight
 from deploy.release import make_manifest
 from deploy.settings import Target
@@ -43,11 +43,10 @@ def install(
     password = password or facts[1]
     found = facts[0]
     with tempfile.TemporaryDirectory(prefix="edgewren-bundles-") as folder:
-        manifests, bundles = _bundles(targets, found, Path(folder), say)
+        manifests, orders = _orders(targets, found, Path(folder), say)
         outcomes = run_play(
             targets,
-            "install",
-            bundles={name: path for name, path in bundles.items() if needs(manifests[name], found[name])},
+            orders,
             config=config,
             password=password,
             rollout=rollout,
@@ -78,9 +77,8 @@ def everywhere(
     _check_sudo(targets, found, password)
     with tempfile.TemporaryDirectory(prefix="edgewren-agent-") as folder:
         agent = write_agent(Path(folder) / "agent.pyz")
-        outcomes = run_play(
-            targets, command, bundles={target.name: agent for target in targets}, config=config, password=password
-        )
+        orders = {target.name: Order(command, agent) for target in targets}
+        outcomes = run_play(targets, orders, config=config, password=password)
     for target in targets:
         say(f"{target.name}: {_sentence(command, outcomes[target.name])}")
     if command == "status":
@@ -96,10 +94,11 @@ def logs(targets: list[Target], config: Path | None, lines: int, follow: bool) -
     """
     if len(targets) != 1:
         raise InputError(f"{len(targets)} boards", "expected one", "give its address")
-    Link(targets[0].address, config).run(["true"])
-    command = ["journalctl", "-u", "edgewren*", "-n", str(lines), "-o", "short-iso", "--no-pager"]
     link = Link(targets[0].address, config)
-    return link.follow(["sudo", "-n", *command, *(["-f"] if follow else [])])
+    link.run(["true"])
+    command = ["journalctl", "-u", "edgewren*", "-n", str(lines), "-o", "short-iso", "--no-pager"]
+    as_root = 'sudo -n true 2>/dev/null && exec sudo -n "$@"; exec "$@"'
+    return link.follow(["sh", "-c", as_root, "sh", *command, *(["-f"] if follow else [])])
 
 
 def _facts(
@@ -114,21 +113,27 @@ def _facts(
     return preflight(targets, config, True, say), typed
 
 
-def _bundles(
+def _orders(
     targets: list[Target], found: Mapping[str, Facts], folder: Path, say: Say
-) -> tuple[dict[str, Manifest], dict[str, Path]]:
+) -> tuple[dict[str, Manifest], dict[str, Order]]:
     code = project_wheel()
-    manifests, bundles = {}, {}
+    agent = write_agent(folder / "agent.pyz")
+    manifests, orders = {}, {}
     for target in targets:
         facts, settings = found[target.name], target.settings
         tags = Tags.of(facts, settings.camera == "csi")
         wheels = wheelhouse(tags)
         manifest = make_manifest(settings, facts, wheels, code, tags)
         manifests[target.name] = manifest
-        bundles[target.name] = write_bundle(folder, manifest, facts, wheels, code, settings.model)
-    for release, size in sorted({(manifests[name].id, path.stat().st_size) for name, path in bundles.items()}):
-        say(f"release {release}: {size / 2**20:.1f} MiB to carry")
-    return manifests, bundles
+        if needs(manifest, facts):
+            bundle = write_bundle(folder, manifest, facts, wheels, code, settings.model)
+            orders[target.name] = Order("install", bundle)
+        else:
+            orders[target.name] = Order("verify", agent)
+    carried = {(manifests[name].id, order.bundle) for name, order in orders.items() if order.command == "install"}
+    for release, bundle in sorted(carried):
+        say(f"release {release}: {bundle.stat().st_size / 2**20:.1f} MiB to carry")
+    return manifests, orders
 
 
 def _wanted_password(found: Mapping[str, Facts], ask_password: Callable[[], str]) -> str:

@@ -57,7 +57,7 @@ def write_bundle(folder: Path, manifest: Manifest, facts: Facts, wheels: Wheelho
 
 
 def write_agent(path: Path) -> Path:
-    """The agent alone, for boards whose own is gone or older."""
+    """The agent alone: a board's own may be older than what it is asked."""
     with zipfile.ZipFile(path, "w") as archive:
         _write_agent(archive)
     return path

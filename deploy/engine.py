@@ -36,6 +36,19 @@ class Rollout:
 
 
 @dataclass(frozen=True)
+class Order:
+    """What a board is told.
+
+    Attributes:
+        command: ``install``, ``verify``, ``rollback``, ``status`` or ``undeploy``.
+        bundle: The agent that does it, with what it needs.
+    """
+
+    command: str
+    bundle: Path
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How it went on a board.
 
@@ -56,21 +69,19 @@ class Outcome:
 
 def run_play(
     targets: list[Target],
-    command: str,
+    orders: Mapping[str, Order],
     *,
-    bundles: Mapping[str, Path],
     config: Path | None = None,
     password: str = "",
     rollout: Rollout | None = None,
     drill: str = "",
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Outcome]:
-    """Runs one of the agent's commands on boards.
+    """Carries bundles to boards and runs a command of the agent in each.
 
     Args:
         targets: The boards.
-        command: ``install``, ``rollback``, ``status`` or ``undeploy``.
-        bundles: By the boards' names; those without use the agent that is on the board.
+        orders: By the boards' names.
         config: ssh's configuration.
         password: For sudo; empty where it asks for none.
         rollout: Of a fleet; all at once by default.
@@ -85,16 +96,13 @@ def run_play(
     """
     with tempfile.TemporaryDirectory(prefix="edgewren-play-") as temporary:
         folder = Path(temporary)
-        write_inventory(
-            folder / "inventory.json",
-            targets,
-            {
-                target.name: {"bundle": str(bundles[target.name]) if target.name in bundles else ""}
-                for target in targets
-            },
-        )
+        vars_of = {
+            target.name: {"bundle": str(orders[target.name].bundle), "command": orders[target.name].command}
+            for target in targets
+        }
+        write_inventory(folder / "inventory.json", targets, vars_of)
         batches = [rollout.canary, rollout.batch] if rollout and rollout.canary else ["100%"]
-        variables: dict[str, Any] = {"command": command, "batches": batches, "drill": drill}
+        variables: dict[str, Any] = {"batches": batches, "drill": drill}
         variables["max_fail"] = rollout.max_fail if rollout else 100
         if password:
             variables["ansible_become_password"] = password
@@ -116,6 +124,8 @@ def _environment(folder: Path, config: Path | None) -> dict[str, str]:
         "ANSIBLE_CALLBACK_PLUGINS": str(_FOLDER / "callback_plugins"),
         "ANSIBLE_STDOUT_CALLBACK": "edgewren_events",
         "ANSIBLE_PIPELINING": "true",
+        # The agent removes it.
+        "ANSIBLE_REMOTE_TEMP": "~/.edgewren-ansible",
         "ANSIBLE_FORKS": "16",
         "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
         "ANSIBLE_SSH_COMMON_ARGS": shlex.join(ssh_arguments(config)),

@@ -34,6 +34,7 @@ from deploy.board.layout import (
     linked_release,
     read_json,
     releases,
+    remove,
     write,
 )
 from deploy.board.smoke import smoke_test
@@ -65,6 +66,17 @@ def install() -> dict[str, Any]:
     prune(KEPT, {linked_release(CURRENT), linked_release(PREVIOUS)})
     step("pruned")
     return {"changed": True, "remarks": remarks, **done}
+
+
+def verify() -> dict[str, Any]:
+    """For a board that has what it should: is it so?"""
+    with locked():
+        recover()
+        changed = Bundle().install_agent(AGENT)
+        release = linked_release(CURRENT)
+        if not services.is_active(release):
+            raise BoardError(f"{release or 'no release'} does not run; deploy again")
+    return {"changed": changed, "release": release}
 
 
 def rollback() -> dict[str, Any]:
@@ -153,12 +165,12 @@ def recover_now() -> dict[str, Any]:
 
 
 def _switch_apart(release: str) -> dict[str, Any]:
-    before = read_json(LAST)
+    remove(LAST)
     services.run_apart(["switch", release], os.environ.get("EDGEWREN_DRILL", ""))
     last = read_json(LAST)
     if last.get("ok") and last.get("release") == release:
         return {name: last.get(name) for name in ("release", "was", "gap_s")}
-    if last == before:
+    if not last:
         raise BoardError("the switch did not begin; look at journalctl -u edgewren-switch")
     back = f"rolled back to {last['release']}" if last.get("release") else "nothing runs, there was no release before"
     raise BoardError(f"{back}: {last.get('reason')}")
@@ -203,14 +215,16 @@ def _megabytes(text: str) -> float | None:
 
 
 def _sweep(path: Path) -> None:
-    """Removes the file that carried this program here, and those of runs that were killed."""
-    if path != AGENT:
+    """Removes the file that carried this program here, those of runs that were killed, and Ansible's folder."""
+    if path.name.startswith(".edgewren-"):
         for bundle in path.parent.glob(".edgewren-*.pyz"):
             bundle.unlink(missing_ok=True)
+        shutil.rmtree(path.parent / ".edgewren-ansible", ignore_errors=True)
 
 
 COMMANDS: dict[str, Callable[[], dict[str, Any]]] = {
     "install": install,
+    "verify": verify,
     "rollback": rollback,
     "status": status,
     "undeploy": undeploy,
