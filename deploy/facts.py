@@ -159,7 +159,7 @@ def main() -> None:
                 "user": pwd.getpwuid(os.getuid()).pw_name,
                 "groups": groups(),
                 "sudo": sudo(),
-                "modules": [name for name in ("numpy", "cv2", "picamera2") if has_module(name)],
+                "modules": [name for name in ("numpy", "cv2", "picamera2", "tornado") if has_module(name)],
                 "listener": listener(int(sys.argv[1])) if len(sys.argv) > 1 and sys.argv[1] != "0" else "",
                 "release": running,
                 "active": running != "" and output("systemctl", "is-active", f"edgewren@{running}") == "active",

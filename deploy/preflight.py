@@ -172,9 +172,9 @@ def _thirty_two(facts: Facts) -> Finding:
         version = ".".join(map(str, facts.python))
         seen = f"a 32-bit system with Python {version}, for which no TFLite runtime is published"
         return Finding("architecture", False, seen, "install the 64-bit Raspberry Pi OS, or 32-bit bookworm")
-    lacking = [name for name in ("numpy", "cv2") if name not in facts.values["modules"]]
+    lacking = [name for name in ("numpy", "cv2", "tornado") if name not in facts.values["modules"]]
     if lacking:
-        packages = {"numpy": "python3-numpy", "cv2": "python3-opencv"}
+        packages = {"numpy": "python3-numpy", "cv2": "python3-opencv", "tornado": "python3-tornado"}
         fix = f"there: sudo apt install {' '.join(packages[name] for name in lacking)}"
         return Finding("architecture", False, f"a 32-bit system without {' and '.join(lacking)}", fix)
     return Finding("architecture", True, "32 bits", "no int8 op reaches XNNPACK there; a 64-bit system is faster")

@@ -14,7 +14,7 @@ from deploy.board.bundle import Manifest, sha256
 from deploy.code import Code
 from deploy.preflight import Facts
 from deploy.settings import Settings
-from deploy.unit import unit_text
+from deploy.unit import OFFERED, unit_text
 from deploy.wheelhouse import ROOT, Tags, Wheelhouse
 
 _SCENE_SEED, _SCENE_S = 12, 3.0
@@ -34,7 +34,7 @@ def make_manifest(settings: Settings, facts: Facts, wheels: Wheelhouse, code: Co
     Raises:
         InputError: The model is no detector or cannot be read.
     """
-    unit = unit_text(_ID, settings.model.name, settings, facts.values["systemd"], _takes_token())
+    unit = unit_text(_ID, settings.model.name, settings, facts.values["systemd"], _known_options())
     draft = Manifest(
         id="",
         version=project_version(),
@@ -86,7 +86,8 @@ def known_answer(model: Path) -> dict[str, Any]:
         return {"score": detector.score, "detections": detections}
 
 
-def _takes_token() -> bool:
+def _known_options() -> frozenset[str]:
     from apps.live import parser
 
-    return "--token-file" in parser().format_help()
+    text = parser().format_help()
+    return frozenset(option for option in OFFERED if option in text)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from deploy.board.layout import STATE
 from deploy.settings import Settings
 
+# Options of the live app that name a file of the service's own.
+OFFERED = {"--token-file": "token", "--state": "state.json"}
+# Older ones know no growing pause between restarts.
 _BACK_OFF = 254
 _UNIT = """\
 [Unit]
@@ -72,7 +76,7 @@ InaccessiblePaths=-/boot -/root -/mnt -/media -/srv
 _CSI = "DeviceAllow=char-dma_heap rw\nDeviceAllow=char-drm rw\n"
 
 
-def unit_text(release: str, model_name: str, settings: Settings, systemd: int, token: bool) -> str:
+def unit_text(release: str, model_name: str, settings: Settings, systemd: int, known: frozenset[str]) -> str:
     """The unit of a release.
 
     Args:
@@ -80,15 +84,14 @@ def unit_text(release: str, model_name: str, settings: Settings, systemd: int, t
         model_name: The model's file name.
         settings: What runs.
         systemd: The board's version; older ones know no growing pause between restarts.
-        token: The live app takes ``--token-file``.
+        known: Which of ``OFFERED`` the live app takes.
     """
     folder = f"/opt/edgewren/releases/{release}"
     csi = settings.camera == "csi"
     words = [f"{folder}/{model_name}", settings.source]
     if settings.port:
         words.append(f"http://0.0.0.0:{settings.port}")
-    if settings.port and token:
-        words.append("--token-file /var/lib/edgewren/token")
+    words += [f"{option} {STATE / name}" for option, name in OFFERED.items() if option in known]
     # In a unit, % begins a specifier.
     arguments = " ".join((*words, *settings.options)).replace("%", "%%")
     return _UNIT.format(

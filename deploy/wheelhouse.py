@@ -30,6 +30,8 @@ _PIP = "pip==26.3"
 _OLDEST_GLIBC = 17
 # What Picamera2's own packages bring, and must stay as they are: they were compiled against that NumPy.
 _FROM_SYSTEM = {"numpy"}
+# No wheel of it is published for 32 bits.
+_FROM_SYSTEM_32 = {"numpy", "tornado"}
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,14 @@ def requirements(tags: Tags) -> list[str]:
     return [
         f"{one.name}{one.specifier}"
         for one in found
-        if (one.marker is None or one.marker.evaluate(environment))
-        and not (tags.system_packages and one.name in _FROM_SYSTEM)
+        if (one.marker is None or one.marker.evaluate(environment)) and one.name not in _from_system(tags)
     ]
+
+
+def _from_system(tags: Tags) -> set[str]:
+    if tags.architecture == "armv7l":
+        return _FROM_SYSTEM_32
+    return _FROM_SYSTEM if tags.system_packages else set()
 
 
 def wheelhouse(tags: Tags, cache: Path = CACHE) -> Wheelhouse:
@@ -131,9 +138,11 @@ def lock(wheels: Sequence[Path]) -> str:
 def _fill(folder: Path, tags: Tags, pins: list[str], kind: str) -> None:
     pip = folder / "pip"
     pip.mkdir(parents=True)
-    _download(folder, [*tags.options, *pins], kind)
+    # On 32 bits the system brings what the runtime depends on, too.
+    alone = ["--no-deps"] if tags.architecture == "armv7l" else []
+    _download(folder, [*alone, *tags.options, *pins], kind)
     for wheel in folder.glob("*.whl"):
-        if tags.system_packages and wheel.name.partition("-")[0] in _FROM_SYSTEM:
+        if wheel.name.partition("-")[0] in _from_system(tags):
             wheel.unlink()
     _download(pip, ["--no-deps", "--only-binary=:all:", _PIP], kind)
     (folder / "requirements.txt").write_text(lock(list(folder.glob("*.whl"))))

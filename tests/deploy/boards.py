@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 _UNITS = {
     "board-net.service": "[Unit]\nBefore=ssh.service\n[Service]\nType=oneshot\nRemainAfterExit=yes\n"
@@ -74,15 +75,9 @@ class LightBoard:
     def start(self) -> LightBoard:
         """Switches it on and waits for ssh."""
         self.mount()
-        log = (self.folder / "boot.log").open("ab")
-        self._process = subprocess.Popen(
-            ["systemd-nspawn", "-q", "--register=no", "--keep-unit", "--boot", "-D", str(self.root)]
-            + ["--network-veth", f"--machine={self.name}", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
-            + ["systemd.unit=multi-user.target", "systemd.mask=getty.target"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
+        with (self.folder / "boot.log").open("ab") as log:
+            self._process = self._boot(log)
+
         link = f"ve-{self.name}"
         end = time.monotonic() + 30
         while time.monotonic() < end:
@@ -95,6 +90,12 @@ class LightBoard:
             assert time.monotonic() < end, (self.folder / "boot.log").read_text(errors="replace")[-2000:]
             time.sleep(0.1)
         return self
+
+    def _boot(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        command = ["systemd-nspawn", "-q", "--register=no", "--keep-unit", "--boot", "-D", str(self.root)]
+        command += ["--network-veth", f"--machine={self.name}", "--resolv-conf=off", "--timezone=off"]
+        command += ["--link-journal=no", "systemd.unit=multi-user.target"]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def ssh(self, command: str, user: str = "pi") -> subprocess.CompletedProcess[str]:
         """Runs a shell command as the user."""
