@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.wheelhouse import ROOT, lock
+from deploy.wheelhouse import ROOT, lock, place
 from runtime.errors import RunError
 
 CACHE = Path("build/wheelhouse")
@@ -47,7 +47,7 @@ def project_wheel(cache: Path = CACHE) -> Code:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
             _build(source, made)
-            made.rename(folder)
+            place(made, folder)
     return Code(folder, digest.hexdigest()[:16])
 
 

@@ -6,6 +6,7 @@ tags under ``build/wheelhouse``; the second deployment downloads nothing.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import subprocess
@@ -118,11 +119,17 @@ def wheelhouse(tags: Tags, cache: Path = CACHE) -> Wheelhouse:
         with tempfile.TemporaryDirectory(dir=cache) as temporary:
             made = Path(temporary) / "made"
             _fill(made, tags, pins, kind)
-            made.rename(folder)
+            place(made, folder)
     text = (folder / "requirements.txt").read_text()
     flag = "system" if tags.system_packages else "own"
     digest = hashlib.sha256(f"{kind} {flag}\n{text}".encode()).hexdigest()[:16]
     return Wheelhouse(folder, next(folder.glob("pip/pip-*.whl")), digest)
+
+
+def place(made: Path, folder: Path) -> None:
+    """Puts a finished folder in its place; another run may have been faster with the same."""
+    with contextlib.suppress(OSError):
+        made.rename(folder)
 
 
 def lock(wheels: Sequence[Path]) -> str:

@@ -19,7 +19,9 @@ from deploy.board.steps import BoardError
 _NECESSARY = ("python", "interpreter", "opencv")
 _SECONDS = 300
 # Kernels of different processors may round an int8 differently by one.
-_SCORE_TOLERANCE, _IOU = 0.05, 0.8
+_SCORE_TOLERANCE, _IOU = 0.1, 0.5
+# Of near rivals another one may win; a broken kernel gets none right.
+_SHARE = 0.6
 
 
 def smoke_test(manifest: Manifest) -> list[str]:
@@ -53,11 +55,11 @@ def compare(expected: list[dict[str, Any]], found: list[dict[str, Any]]) -> None
     Raises:
         BoardError: They differ.
     """
-    least = max((one["score"] for one in expected), default=0.0)
-    sure = [one for one in expected if one["score"] >= least - 2 * _SCORE_TOLERANCE]
-    missing = [one for one in sure if not any(_same(one, other) for other in found)]
+    best = max((one["score"] for one in expected), default=0.0)
+    sure = [one for one in expected if one["score"] >= best - _SCORE_TOLERANCE]
+    hits = sum(any(_same(one, other) for other in found) for one in sure)
     many = abs(len(found) - len(expected)) > max(2, len(expected) // 3)
-    if missing or many:
+    if many or hits < _SHARE * len(sure):
         names = ", ".join(f"{one['label']} {one['score']:.2f}" for one in found[:5]) or "nothing"
         raise BoardError(
             f"smoke test: a wrong answer on the known picture: found {names} ({len(found)} in all), "

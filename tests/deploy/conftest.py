@@ -65,7 +65,7 @@ def bench(tiny_model: Path) -> Iterator[Bench]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3g,mode=755", "boards", folder], check=True)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        stack.callback(subprocess.run, ["umount", "-l", folder], check=False)
+        stack.callback(lambda: subprocess.run(["umount", "-l", folder], check=False))
         models = (folder / "first.tflite", folder / "second.tflite")
         for path in models:
             shutil.copy(tiny_model, path)

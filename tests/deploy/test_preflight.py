@@ -81,9 +81,8 @@ def test_settings_that_cannot_be_right(tmp_path: Path, value: dict[str, Any]) ->
 
 @pytest.fixture
 def sshd(tmp_path: Path) -> Any:
-    board = Board(tmp_path / "b") if (tmp_path / "b").mkdir() is None else None
-    assert board
-    board.start()
+    (tmp_path / "b").mkdir()
+    board = Board(tmp_path / "b").start()
     yield board
     board.stop()
 
