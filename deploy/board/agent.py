@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -9,6 +10,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,8 @@ from deploy.board.smoke import smoke_test
 from deploy.board.steps import BoardError, step
 from deploy.board.store import prepare, prune
 from deploy.board.switch import locked, recover, settle, switch
+
+_STALE_S = 3600
 
 
 def install() -> dict[str, Any]:
@@ -217,9 +221,13 @@ def _megabytes(text: str) -> float | None:
 def _sweep(path: Path) -> None:
     """Removes the file that carried this program here, those of runs that were killed, and Ansible's folder."""
     if path.name.startswith(".edgewren-"):
+        old = time.time() - _STALE_S
         for bundle in path.parent.glob(".edgewren-*.pyz"):
-            bundle.unlink(missing_ok=True)
-        shutil.rmtree(path.parent / ".edgewren-ansible", ignore_errors=True)
+            # Another deployment may be on its way here.
+            if bundle == path or bundle.stat().st_mtime < old:
+                bundle.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (path.parent / ".edgewren-ansible").rmdir()
 
 
 COMMANDS: dict[str, Callable[[], dict[str, Any]]] = {

@@ -117,6 +117,8 @@ class LightBoard:
             self._process.kill()
             self._process.wait()
             self._process = None
+        # The cable goes only with the last process behind it, which may take a moment.
+        subprocess.run(["ip", "link", "del", f"ve-{self.name}"], capture_output=True, check=False)
         subprocess.run(["umount", "-R", "-l", str(self.root)], capture_output=True, check=False)
 
     def freeze(self) -> tuple[Path, ...]:
