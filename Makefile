@@ -47,7 +47,7 @@ ifeq ($(filter fleet,$(MAKECMDGOALS))$(INVENTORY),fleet)
 $(error INVENTORY is empty; expected the boards in Ansible's form; type make fleet INVENTORY=boards.yml)
 endif
 
-.PHONY: all help setup setup-dev setup-deploy models live eval bench test lint format clean distclean
+.PHONY: all help setup setup-dev setup-deploy models live eval bench test test-arm bench-arm lint format clean distclean
 .PHONY: check deploy fleet rollback status logs undeploy
 .DEFAULT_GOAL := all
 
@@ -108,6 +108,13 @@ undeploy: setup-deploy ## remove everything from PI= or INVENTORY=
 
 test: setup-dev $(ORACLE)/.ready ## the whole test suite, set-up included
 	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+test-arm: setup-dev ## the device side on emulated ARM boards, whole machines included (Debian, root)
+	@EDGEWREN_ARM_MACHINES=1 $(PY) -m pytest -n 0 tests/arm
+
+bench-arm: setup-dev ## instructions per frame on emulated Cortex-A53, A72 and A76 (a regression figure, no time)
+	@$(PY) -m tests.arm.count $(wildcard build/models/playing-cards.tflite build/models/yolo-fastest-1.1.tflite) \
+	  --json build/bench-arm.json
 
 lint: setup-dev ## ruff and mypy
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
