@@ -8,8 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests.arm.boards import Machine
 
+from tests.arm.boards import Machine
 from tests.conftest import run_module
 from tests.convert.boards import until
 
