@@ -15,7 +15,6 @@ from deploy.settings import Settings
 from deploy.unit import OFFERED, unit_text
 from deploy.wheelhouse import Tags, lock, requirements
 
-
 # The same file for every board.
 PURE = {"paho-mqtt", "prometheus-client"}
 
