@@ -10,8 +10,39 @@ import shutil
 import subprocess
 from pathlib import Path
 
-# Bits of ``vcgencmd get_throttled`` that are true now: under-voltage, capped frequency, throttled, soft temperature.
-_THROTTLED_NOW = 0xF
+from runtime.values import value
+
+# What the bits of ``vcgencmd get_throttled`` mean, from bit 0 for now and from bit 16 for some time since the start
+# (https://www.raspberrypi.com/documentation/computers/os.html#get_throttled).
+_THROTTLES = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
+_SINCE_BOOT = 16
+# Where the kernel tells of heat and clock; tests have one of their own.
+SYSFS = Path("/sys")
+
+
+@value
+class Throttle:
+    """What slows a Raspberry Pi down.
+
+    Attributes:
+        now: At this moment: any of ``under-voltage``, ``frequency capped``, ``throttled``, ``soft temperature limit``.
+        since_boot: At some time since the board was started.
+    """
+
+    now: tuple[str, ...]
+    since_boot: tuple[str, ...]
+
+    @classmethod
+    def decode(cls, bits: int) -> Throttle:
+        """From the number that ``vcgencmd get_throttled`` prints."""
+        now, since = (
+            tuple(name for bit, name in enumerate(_THROTTLES) if bits >> first + bit & 1) for first in (0, _SINCE_BOOT)
+        )
+        return cls(now, since)
+
+    def to_dict(self) -> dict[str, list[str]]:
+        """Plain data for JSON."""
+        return {"now": list(self.now), "since_boot": list(self.since_boot)}
 
 
 def cpu_name() -> str:
@@ -30,13 +61,13 @@ def cpu_features() -> list[str]:
     return [name for name in wanted if name in present]
 
 
-def throttled() -> bool | None:
-    """Whether a Raspberry Pi is slowed down by heat or a weak supply right now; ``None`` where nothing tells."""
+def throttle() -> Throttle | None:
+    """What slows this Raspberry Pi down; ``None`` where nothing tells."""
     if not shutil.which("vcgencmd"):
         return None
     try:
         done = subprocess.run(["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=5, check=False)
-        return bool(int(done.stdout.partition("=")[2], 16) & _THROTTLED_NOW)
+        return Throttle.decode(int(done.stdout.partition("=")[2], 16))
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
 
@@ -44,9 +75,23 @@ def throttled() -> bool | None:
 def temperature() -> float | None:
     """Processor temperature in degrees Celsius; ``None`` where nothing tells."""
     try:
-        return int(_read("/sys/class/thermal/thermal_zone0/temp")) / 1000
+        return int(_read(SYSFS / "class/thermal/thermal_zone0/temp")) / 1000
     except ValueError:
         return None
+
+
+def frequency() -> float | None:
+    """Clock of the first core in MHz at this moment; ``None`` where nothing tells."""
+    try:
+        return int(_read(SYSFS / "devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")) / 1000
+    except ValueError:
+        return None
+
+
+def free_memory_mb() -> float | None:
+    """Memory that programs can still have, in MiB; ``None`` where nothing tells."""
+    found = re.search(r"^MemAvailable:\s*(\d+) kB", _read("/proc/meminfo"), re.MULTILINE)
+    return int(found.group(1)) / 1024 if found else None
 
 
 def reset_peak_rss() -> None:
@@ -66,7 +111,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _read(path: str) -> str:
+def _read(path: str | Path) -> str:
     try:
         return Path(path).read_text(errors="replace")
     except OSError:

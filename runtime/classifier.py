@@ -76,20 +76,29 @@ class Classifier:
         self._decoder = ClassesDecoder(card, executor)
 
     @classmethod
-    def open(cls, path: str | Path, threads: int | None = None, top: int = 5, labels: Path | None = None) -> Classifier:
+    def open(
+        cls,
+        path: str | Path,
+        threads: int | None = None,
+        top: int = 5,
+        labels: Path | None = None,
+        delegate: str | None = None,
+    ) -> Classifier:
         """Loads a classifier with a card, or one from elsewhere that can be recognised.
 
         Args:
             path: The ``.tflite`` file.
-            threads: Interpreter threads; by default one per core, at most 4.
+            threads: Interpreter threads; by default what ``bench --tune`` found for this model on this board, else one
+                per core, at most 4.
             top: How many classes to report.
             labels: Class names, one per line, instead of the file's.
+            delegate: An external delegate, as for :meth:`runtime.Detector.open`.
 
         Raises:
             InputError: The file is missing, damaged, of an unknown layout or no classifier; the card and its tensors
                 disagree; the label file does not fit.
         """
-        return cls(*open_engine(Path(path), threads, labels), top)
+        return cls(*open_engine(Path(path), threads, labels, delegate), top)
 
     @property
     def executor(self) -> Executor:

@@ -7,13 +7,15 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from runtime.errors import BudgetError, EdgewrenError, InputError
 
 if TYPE_CHECKING:
     from runtime.card import ModelCard
+    from runtime.delegates import DelegateUse
 
+THREADS_HELP = "interpreter threads (default: what bench --tune found, else one per core, at most 4)"
 _INTERRUPTED = 130
 
 
@@ -95,20 +97,43 @@ def _install_line(error: ImportError) -> str:
 
 
 class Notes:
-    """What had to be assumed about a file from elsewhere, said once on stderr.
+    """What a user should know about a model, said once on stderr.
 
-    It is said with the first result, so that an error before that stays a single line.
+    These are assumptions about a file from elsewhere, and why a delegate is not used. It is said with the first result,
+    so that an error before that stays a single line.
+
+    Args:
+        card: The model's.
+        executor: What runs it.
     """
 
-    def __init__(self, card: ModelCard) -> None:
-        self._text = f"note: {card.name} does not say, assumed: {'; '.join(card.assumptions)}"
-        self._told = not card.assumptions
+    def __init__(self, card: ModelCard, executor: object = None) -> None:
+        self._lines = []
+        if card.assumptions:
+            self._lines.append(f"note: {card.name} does not say, assumed: {'; '.join(card.assumptions)}")
+        delegate: DelegateUse | None = getattr(executor, "delegate", None)
+        if delegate and not delegate.used:
+            self._lines.append(delegate_note(delegate.to_dict()))
 
     def tell(self) -> None:
         """Prints it, the first time."""
-        if not self._told:
-            print(self._text, file=sys.stderr, flush=True)
-            self._told = True
+        for line in self._lines:
+            print(line, file=sys.stderr, flush=True)
+        self._lines = []
+
+
+def delegate_note(use: Mapping[str, Any]) -> str:
+    """The line that says why a delegate is not used (``DelegateUse.to_dict``); empty where it is."""
+    return "" if use["used"] else f"note: delegate {use['name']} is not used: {use['reason']}; XNNPACK runs the model"
+
+
+def add_delegate(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--delegate`` to a program that runs models; the program shows :func:`delegate_note` or uses ``Notes``."""
+    parser.add_argument(
+        "--delegate",
+        metavar="LIB[:KEY=VALUE,..]",
+        help="an external delegate such as libedgetpu.so.1; XNNPACK runs what it does not take",
+    )
 
 
 def count(text: str) -> int:

@@ -63,21 +63,29 @@ class Detector:
 
     @classmethod
     def open(
-        cls, path: str | Path, threads: int | None = None, score: float | None = None, labels: Path | None = None
+        cls,
+        path: str | Path,
+        threads: int | None = None,
+        score: float | None = None,
+        labels: Path | None = None,
+        delegate: str | None = None,
     ) -> Detector:
         """Loads a model file made by ``python -m convert``, or one from elsewhere that can be recognised.
 
         Args:
             path: The ``.tflite`` file.
-            threads: Interpreter threads; by default one per core, at most 4.
+            threads: Interpreter threads; by default what ``bench --tune`` found for this model on this board, else one
+                per core, at most 4.
             score: Lowest score reported; by default the card's.
             labels: Class names, one per line, instead of the file's.
+            delegate: An external delegate that is asked before XNNPACK, ``LIBRARY`` or ``LIBRARY:KEY=VALUE,..``. What
+                became of it is in ``executor.delegate``; where it is of no use, XNNPACK runs the model.
 
         Raises:
             InputError: The file is missing, damaged, of an unknown layout or no detector; the card and its tensors
                 disagree; the label file does not fit.
         """
-        return cls(*open_engine(Path(path), threads, labels), score)
+        return cls(*open_engine(Path(path), threads, labels, delegate), score)
 
     @property
     def executor(self) -> Executor:

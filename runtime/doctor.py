@@ -161,7 +161,8 @@ def _disk() -> Check:
 
 
 def _power() -> Check:
-    slowed, degrees = board.throttled(), board.temperature()
+    throttle, degrees = board.throttle(), board.temperature()
+    slowed = bool(throttle.now) if throttle else None
     heat = "temperature unknown" if degrees is None else f"{degrees:.0f} degrees C"
     power = {None: "throttling unknown (no vcgencmd)", False: "not throttled", True: "throttled now"}[slowed]
     good = not slowed and (degrees is None or degrees < _HOT_CELSIUS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from runtime.errors import InputError
 from runtime.modelfile import check_model_file
 from runtime.provider import provider, quiet_native_log
 from runtime.values import value
+
+if TYPE_CHECKING:
+    from runtime.delegates import DelegateUse
 
 _MAX_TENSOR_BYTES = 1 << 30
 
@@ -66,35 +69,60 @@ class Engine:
     Args:
         path: The model file.
         threads: Worker threads of the interpreter, at least 1.
+        delegate: An external delegate, ``LIBRARY`` or ``LIBRARY:KEY=VALUE,..``, that is asked before XNNPACK.
 
     Attributes:
         inputs, outputs: Tensors in the interpreter's order. Find them by name; the order changes between converters.
+        delegate: What became of the external delegate; ``None`` where none was asked for.
 
     Raises:
-        InputError: The file is not a model, or one the interpreter refuses.
+        InputError: The file is not a model, or one the interpreter refuses; ``delegate`` is badly written.
     """
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    def __init__(self, path: Path, threads: int = 1, delegate: str | None = None) -> None:
         if threads < 1:
             raise InputError(f"threads is {threads}", "expected at least 1", "give --threads N")
         self.path = check_model_file(path)
         self.threads = threads
+        self.delegate: DelegateUse | None = None
         with quiet_native_log() as log:
             try:
-                self.interpreter = provider().interpreter(model_path=str(path), num_threads=threads)
-                _check_sizes(self.interpreter, path)
-                self.interpreter.allocate_tensors()
+                self.interpreter = self._allocated(delegate)
             except (ValueError, RuntimeError, MemoryError, SystemError, TypeError) as error:
-                text = " ".join(str(error).split()) or "; ".join(log)
-                raise InputError(
-                    f"{path} is refused by {self.provider} ({text[:200]})",
-                    "expected a complete .tflite model",
-                    "copy the file again, or rebuild it",
-                ) from None
+                raise self._refusal(error, log) from None
         self._inputs = self.interpreter.get_input_details()
         self._outputs = self.interpreter.get_output_details()
         self.inputs = tuple(_spec(detail) for detail in self._inputs)
         self.outputs = tuple(_spec(detail) for detail in self._outputs)
+
+    def _allocated(self, delegate: str | None) -> Any:
+        """An interpreter that is ready to run."""
+        if delegate is not None:
+            from runtime.delegates import delegated
+
+            interpreter, self.delegate = delegated(delegate, self._interpreter)
+            if interpreter is not None:
+                return interpreter
+        interpreter = self._interpreter()
+        interpreter.allocate_tensors()
+        return interpreter
+
+    def _interpreter(self, **more: Any) -> Any:
+        """An interpreter that has no memory for its tensors yet; they are of sensible sizes."""
+        interpreter = provider().interpreter(model_path=str(self.path), num_threads=self.threads, **more)
+        _check_sizes(interpreter, self.path)
+        return interpreter
+
+    def _refusal(self, error: Exception, log: list[str]) -> InputError:
+        text = " ".join(str(error).split()) or "; ".join(log)
+        if self.delegate:
+            # A model that was compiled for a device runs nowhere else.
+            text = f"{text[:80]}; delegate {self.delegate.name}: {self.delegate.reason}"
+        return InputError(
+            f"{self.path} is refused by {self.provider} ({text[:200]})",
+            "expected a complete .tflite model",
+            "copy the file again, or rebuild it",
+        )
 
     @property
     def provider(self) -> str:

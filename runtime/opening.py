@@ -12,31 +12,36 @@ from runtime.engine import Engine
 from runtime.errors import InputError
 from runtime.files import read_names
 from runtime.modelfile import read_card
+from runtime.tuning import tuned_threads
 
 _KINDS = {"detect": "a detector", "classify": "a classifier"}
 
 
-def open_engine(path: Path, threads: int | None = None, labels: Path | None = None) -> tuple[ModelCard, Engine]:
+def open_engine(
+    path: Path, threads: int | None = None, labels: Path | None = None, delegate: str | None = None
+) -> tuple[ModelCard, Engine]:
     """A model file's card and its network.
 
     Args:
         path: The ``.tflite`` file. Its own card comes first; without one it is recognised (``runtime.foreign``).
-        threads: Interpreter threads; by default one per core, at most 4.
+        threads: Interpreter threads; by default what ``bench --tune`` found for this model on this board, else one per
+            core, at most 4.
         labels: Class names, one per line, instead of the file's.
+        delegate: An external delegate, see :class:`~runtime.engine.Engine`.
 
     Raises:
         InputError: The file is missing, damaged or of an unknown layout, or the label file does not fit.
     """
-    count = default_threads() if threads is None else threads
+    count = (tuned_threads(path) or default_threads()) if threads is None else threads
     card = read_card(path)
     if card is not None:
         named = with_labels(card, labels) if labels else card
-        return named, Engine(path, count)
+        return named, Engine(path, count, delegate)
     from runtime.foreign.graph import read_graph
     from runtime.foreign.recognise import recognise
 
     graph = read_graph(path)
-    engine = Engine(path, count)
+    engine = Engine(path, count, delegate)
     return recognise(path, engine, graph, labels), engine
 
 

@@ -26,7 +26,8 @@ _NO_KERNEL = {
     "HARD_SWISH": "XNNPACK has no int8 HARD_SWISH; use ReLU6 or SiLU",
     "SOFTMAX": "XNNPACK has no int8 SOFTMAX; leave it to the decoder",
     "AVERAGE_POOL_2D": "XNNPACK has no int8 AVERAGE_POOL_2D; use a mean over the whole map or a strided convolution",
-    "RESIZE_NEAREST_NEIGHBOR": "XNNPACK has no RESIZE_NEAREST_NEIGHBOR; use concatenation and DEPTH_TO_SPACE",
+    "RESIZE_NEAREST_NEIGHBOR": "XNNPACK has no RESIZE_NEAREST_NEIGHBOR; fine for one thread, else compare it with "
+    "concatenation and DEPTH_TO_SPACE",
     "TILE": "XNNPACK has no TILE; nearest upsampling is better built from concatenation and DEPTH_TO_SPACE",
     "MAXIMUM": "XNNPACK has no int8 MAXIMUM; write a leaky ReLU as the LeakyReLU layer",
     "MINIMUM": "XNNPACK has no int8 MINIMUM; write a clipped ReLU as the ReLU6 layer",
@@ -45,6 +46,8 @@ _NO_KERNEL = {
     "SQUARED_DIFFERENCE": "XNNPACK has no int8 SQUARED_DIFFERENCE; use SUB, and MUL with itself",
     "LOG_SOFTMAX": "XNNPACK has no LOG_SOFTMAX; leave it to the decoder",
     "L2_NORMALIZATION": "XNNPACK has no L2_NORMALIZATION; leave it to the decoder",
+    "ARG_MAX": "XNNPACK has no ARG_MAX; give the scores out and choose in the decoder",
+    "ARG_MIN": "XNNPACK has no ARG_MIN; give the scores out and choose in the decoder",
     "GATHER": "XNNPACK has no GATHER; slice with step 1, or choose in the decoder",
     "REVERSE_V2": "XNNPACK has no REVERSE_V2; turn the weights behind it round instead",
     "PACK": "XNNPACK has no PACK; use RESHAPE and CONCATENATION",
@@ -99,8 +102,7 @@ def list_ops(engine: Engine) -> OpList:
             f"{engine.provider} does not list its ops", "expected ai-edge-litert", "pip install ai-edge-litert"
         )
     nodes: list[dict[str, Any]] = interpreter._get_ops_details()
-    outputs = [detail["index"] for detail in interpreter.get_output_details()]
-    executed = _executed(nodes, outputs)
+    executed = executed_nodes(interpreter, nodes)
     partitions = sum(node["op_name"] == _DELEGATE for node in executed)
     built_in = {node["index"] for node in executed if node["op_name"] != _DELEGATE}
     ops = []
@@ -113,10 +115,16 @@ def list_ops(engine: Engine) -> OpList:
     return OpList(tuple(ops), partitions)
 
 
-def _executed(nodes: list[dict[str, Any]], outputs: list[int]) -> list[dict[str, Any]]:
-    """The nodes that really run: a DELEGATE node, listed last, takes its outputs over from the ops it replaced."""
+def executed_nodes(interpreter: Any, nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The nodes that really run: a DELEGATE node, listed last, takes its outputs over from the ops it replaced.
+
+    Args:
+        interpreter: A TensorFlow Lite interpreter.
+        nodes: All of its nodes, as it lists them.
+    """
     producer = {int(tensor): node for node in nodes for tensor in node["outputs"]}
-    queue, seen, executed = deque(outputs), set(), []
+    queue: deque[int] = deque(detail["index"] for detail in interpreter.get_output_details())
+    seen, executed = set(), []
     while queue:
         node = producer.get(int(queue.popleft()))
         if node is None or node["index"] in seen:
@@ -136,13 +144,21 @@ def _reason(interpreter: Any, node: dict[str, Any], partitions: int) -> str:
         return f"joins {len(inputs)} tensors; XNNPACK takes at most {_MAX_CONCATENATION}: join in steps"
     if name == "STRIDED_SLICE" and len(inputs) == 4 and np.any(interpreter.get_tensor(inputs[3]) != 1):
         return "XNNPACK slices with step 1 only; use SPACE_TO_DEPTH or a strided convolution"
-    types = {np.dtype(kind) for kind in [*node["operand_types"][:1], *node["result_types"][:1]] if kind is not None}
-    odd = sorted(str(kind) for kind in types if kind not in (np.int8, np.uint8, np.float32))
-    if odd:
-        return f"works on {odd[0]}, which XNNPACK does not compute with; leave it to the decoder"
-    details = [interpreter._get_tensor_details(tensor, 0) for tensor in [*inputs, *map(int, node["outputs"])]]
+    outputs = [int(tensor) for tensor in node["outputs"]]
+    if odd := _odd_type(interpreter, inputs):
+        return f"reads {odd}"
+    details = [interpreter._get_tensor_details(tensor, 0) for tensor in [*inputs, *outputs]]
     if any((detail["shape_signature"] < 0).any() for detail in details):
         return "its shape is not fixed; convert with a fixed batch dimension"
     if name in ("QUANTIZE", "DEQUANTIZE"):
         return "changes the number format at the border of the delegated part; convert with int8 inputs and outputs"
+    if name not in _NO_KERNEL and (odd := _odd_type(interpreter, outputs)):
+        return f"writes {odd}"
     return _NO_KERNEL.get(name, "XNNPACK does not take this op in this form")
+
+
+def _odd_type(interpreter: Any, tensors: list[int]) -> str:
+    """The type of the first tensor and what to do about it, where XNNPACK has no kernels for that type."""
+    kind = np.dtype(interpreter._get_tensor_details(tensors[0], 0)["dtype"]) if tensors else np.dtype(np.int8)
+    known = kind in (np.int8, np.uint8, np.float32)
+    return "" if known else f"{kind}, which XNNPACK does not compute with; leave it to the decoder"

@@ -1,6 +1,7 @@
 """The one place that knows which TensorFlow Lite interpreter is installed.
 
-Order: ``ai-edge-litert`` (64-bit boards and workstations), ``tflite-runtime`` (32-bit boards), ``tensorflow``.
+Order: ``ai-edge-litert`` (64-bit boards and workstations), ``tflite-runtime`` (32-bit boards), ``tensorflow``. The
+environment variable ``EDGEWREN_PROVIDER`` names one of them and no other is then tried.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from collections.abc import Iterator
 from functools import cache, cached_property
 from typing import IO, Any
 
-from runtime.errors import RunError
+from runtime.errors import InputError, RunError
 from runtime.values import value
 
-# Name, module, where in it the Interpreter is, and the distribution its version comes from.
+# Name, module, where in it the Interpreter and load_delegate are, and the distribution its version comes from.
 _PROVIDERS = (
-    ("litert", "ai_edge_litert.interpreter", "Interpreter", "ai-edge-litert"),
-    ("tflite_runtime", "tflite_runtime.interpreter", "Interpreter", "tflite-runtime"),
-    ("tensorflow", "tensorflow", "lite.Interpreter", "tensorflow"),
+    ("litert", "ai_edge_litert.interpreter", "Interpreter", "load_delegate", "ai-edge-litert"),
+    ("tflite_runtime", "tflite_runtime.interpreter", "Interpreter", "load_delegate", "tflite-runtime"),
+    ("tensorflow", "tensorflow", "lite.Interpreter", "lite.experimental.load_delegate", "tensorflow"),
 )
+_CHOICE = "EDGEWREN_PROVIDER"
 
 
 @value
@@ -33,11 +35,13 @@ class Provider:
         name: ``litert``, ``tflite_runtime`` or ``tensorflow``.
         distribution: The package it comes from.
         interpreter: The ``Interpreter`` class.
+        load_delegate: Takes the library of an external delegate and its options.
     """
 
     name: str
     distribution: str
     interpreter: Any
+    load_delegate: Any
 
     @cached_property
     def version(self) -> str:
@@ -55,24 +59,38 @@ class Provider:
 
 @cache
 def provider() -> Provider:
-    """The first provider that imports.
+    """The first provider that imports, or the one that ``EDGEWREN_PROVIDER`` names.
 
     Raises:
+        InputError: ``EDGEWREN_PROVIDER`` names none of them.
         RunError: None is installed, with the reason each one failed.
     """
-    reasons = []
-    for name, module, attribute, distribution in _PROVIDERS:
+    reasons, candidates = [], _candidates()
+    for name, module, attribute, loader, distribution in candidates:
         try:
             with quiet_native_log():
-                interpreter = operator.attrgetter(attribute)(importlib.import_module(module))
-            return Provider(name, distribution, interpreter)
+                found = importlib.import_module(module)
+                interpreter, load_delegate = operator.attrgetter(attribute, loader)(found)
+            return Provider(name, distribution, interpreter, load_delegate)
         except (ImportError, AttributeError, SystemError) as error:
             reasons.append(f"{distribution}: {error}")
+    *most, last = (distribution for *_, distribution in candidates)
     raise RunError(
         f"no TensorFlow Lite interpreter ({'; '.join(reasons)})",
-        "expected ai-edge-litert, tflite-runtime or tensorflow",
-        "pip install 'edgewren[device]'",
+        f"expected {', '.join(most)} or {last}" if most else f"expected {last}, which {_CHOICE} asks for",
+        "pip install 'edgewren[device]'" if most else f"pip install {last}, or unset {_CHOICE}",
     )
+
+
+def _candidates() -> tuple[tuple[str, str, str, str, str], ...]:
+    wanted = os.environ.get(_CHOICE)
+    if not wanted:
+        return _PROVIDERS
+    chosen = tuple(row for row in _PROVIDERS if row[0] == wanted)
+    if not chosen:
+        names = ", ".join(name for name, *_ in _PROVIDERS)
+        raise InputError(f"{_CHOICE} is {wanted!r}", f"expected one of {names}", f"unset {_CHOICE}")
+    return chosen
 
 
 @contextlib.contextmanager

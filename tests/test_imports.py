@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 # Third-party packages and own packages each folder may use.
 ALLOWED = {
     "runtime": {"numpy", "cv2", "av", "picamera2", "runtime"},
-    "apps": {"numpy", "cv2", "tornado", "runtime", "apps"},
+    "apps": {"numpy", "cv2", "tornado", "paho", "prometheus_client", "runtime", "apps"},
     "convert": {
         *("numpy", "cv2", "tensorflow", "keras", "ai_edge_litert", "ai_edge_quantizer", "flatbuffers", "pycocotools"),
         *("h5py", "matplotlib", "tomli_w"),

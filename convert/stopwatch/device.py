@@ -33,11 +33,6 @@ except Exception as error:
     facts["lacks"] = getattr(error, "seen", str(error))
 print(json.dumps(facts))
 """
-_PROFILE = """
-import json, pathlib, sys
-from runtime.profile import profile
-print(json.dumps(profile(pathlib.Path(sys.argv[1]), int(sys.argv[2])).least_ms_by_output))
-"""
 _WANTED, _WANTED_32_BITS = "ai-edge-litert numpy", "tflite-runtime 'numpy<2'"
 _NEEDED = "expected Python 3.11 or newer with NumPy and a TFLite runtime"
 
@@ -100,27 +95,29 @@ class DeviceStopwatch:
         bench = ["-m", "runtime", "bench", "--inference-only", "--json"]
         counts = ["--threads", str(self._threads), "--runs", str(self._runs)]
         outcome = self._connection.run(self._sources | models, [self.python, *bench, *counts, *models])
-        if outcome.status != 0:
-            raise RunError(f"{self._address.text}: the measurement failed ({_reason(outcome)})")
-        rows = _json(outcome)
-        if not isinstance(rows, list) or len(rows) != len(files):
-            raise RunError(f"{self._address.text}: the measurement gave no figures ({last_line(outcome.output)})")
+        rows = self._rows(outcome, len(files))
         return timings(rows, self.name)
 
     def by_op(self, file: bytes) -> dict[str, float]:
         """Milliseconds by op; see :meth:`convert.stopwatch.Stopwatch.by_op`."""
-        arguments = [self.python, "-c", _PROFILE, "0.tflite", str(self._threads)]
-        outcome = self._connection.run(self._sources | {"0.tflite": file}, arguments)
-        if outcome.status != 0:
-            raise RunError(f"{self._address.text}: the measurement failed ({_reason(outcome)})")
-        found = _json(outcome)
-        if not isinstance(found, dict):
-            raise RunError(f"{self._address.text}: the measurement gave no figures ({last_line(outcome.output)})")
-        return {str(name): float(ms) for name, ms in found.items()}
+        bench = ["-m", "runtime", "bench", "--ops", "--json", "--threads", str(self._threads)]
+        outcome = self._connection.run(self._sources | {"0.tflite": file}, [self.python, *bench, "0.tflite"])
+        (profile,) = self._rows(outcome, 1)
+        ops = [op for op in profile["ops"] if op["ms"] is not None and op["outputs"]]
+        return {str(op["outputs"][0]): float(op["ms"]) for op in ops}
 
     def close(self) -> None:
         """Ends the connection; else the program's end does, or a minute without use."""
         self._connection.close()
+
+    def _rows(self, outcome: Outcome, count: int) -> list[dict[str, Any]]:
+        """What ``bench --json`` printed, one row per file."""
+        if outcome.status != 0:
+            raise RunError(f"{self._address.text}: the measurement failed ({_reason(outcome)})")
+        rows = _json(outcome)
+        if not isinstance(rows, list) or len(rows) != count:
+            raise RunError(f"{self._address.text}: the measurement gave no figures ({last_line(outcome.output)})")
+        return rows
 
     def _find(self, candidates: Sequence[str]) -> tuple[str, dict[str, str]]:
         """The first interpreter that has what it takes, and what it is."""

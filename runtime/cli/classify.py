@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.commandline import Notes, count
+from runtime.commandline import THREADS_HELP, Notes, add_delegate, count
 from runtime.frame import Frame
 from runtime.grammar import INPUTS
 
@@ -23,8 +23,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument("model", type=Path, metavar="MODEL", help="a .tflite classifier")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help=INPUTS)
     parser.add_argument("--top", type=count, default=5, metavar="K", help="how many classes to report (default: 5)")
-    parser.add_argument("--threads", type=count, help="interpreter threads (default: one per core, at most 4)")
+    parser.add_argument("--threads", type=count, help=THREADS_HELP)
     parser.add_argument("--labels", type=Path, metavar="F", help="class names, one per line, instead of the model's")
+    add_delegate(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object per image or frame")
     parser.set_defaults(run=run)
 
@@ -36,12 +37,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     with contextlib.ExitStack() as stack:
         classifier = stack.enter_context(
-            Classifier.open(arguments.model, arguments.threads, arguments.top, arguments.labels)
+            Classifier.open(arguments.model, arguments.threads, arguments.top, arguments.labels, arguments.delegate)
         )
         sources = [open_source(uri) for uri in arguments.inputs]
         for source in sources:
             stack.callback(source.close)
-        notes = Notes(classifier.card)
+        notes = Notes(classifier.card, classifier.executor)
         for source in sources:
             for frame in frames(source):
                 best = classifier.classify(frame)

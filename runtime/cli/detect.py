@@ -7,7 +7,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.commandline import Notes, count, fraction
+from runtime.commandline import THREADS_HELP, Notes, add_delegate, count, fraction
 from runtime.grammar import INPUTS, OUTPUTS
 
 if TYPE_CHECKING:
@@ -23,8 +23,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument("model", type=Path, metavar="MODEL", help="a .tflite detector")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help=INPUTS)
     parser.add_argument("--score", type=fraction, help="lowest score to report, 0..1 (default: the model's)")
-    parser.add_argument("--threads", type=count, help="interpreter threads (default: one per core, at most 4)")
+    parser.add_argument("--threads", type=count, help=THREADS_HELP)
     parser.add_argument("--labels", type=Path, help="class names, one per line, instead of the model's")
+    add_delegate(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object per image or frame")
     parser.add_argument("--output", action="append", default=[], metavar="URI", help=f"{OUTPUTS}; may be repeated")
     parser.set_defaults(run=run)
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     with contextlib.ExitStack() as stack:
         detector = stack.enter_context(
-            Detector.open(arguments.model, arguments.threads, arguments.score, arguments.labels)
+            Detector.open(arguments.model, arguments.threads, arguments.score, arguments.labels, arguments.delegate)
         )
         sources = [open_source(uri) for uri in arguments.inputs]
         for source in sources:
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         sinks = _open_sinks(outputs, detector.labels, sources[0]) if outputs else []
         for sink in sinks:
             stack.callback(sink.close)
-        notes = Notes(detector.card)
+        notes = Notes(detector.card, detector.executor)
         for source in sources:
             for frame in frames(source):
                 found = detector.detect(frame)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from runtime.commandline import add_delegate, delegate_note
 from runtime.errors import InputError
 
 
@@ -15,22 +17,29 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     """Adds the command."""
     parser = commands.add_parser("info", help="show a model's tensors, its card and what XNNPACK does not run")
     parser.add_argument("model", type=Path, metavar="MODEL", help="any .tflite file")
+    add_delegate(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
-    facts = describe(arguments.model)
+    facts = describe(arguments.model, arguments.delegate)
     if arguments.json:
         print(json.dumps(facts, indent=1, ensure_ascii=False))
     else:
         _print(facts)
+    if "delegate" in facts and (note := delegate_note(facts["delegate"])):
+        print(note, file=sys.stderr)
     return 0
 
 
-def describe(path: Path) -> dict[str, Any]:
+def describe(path: Path, delegate: str | None = None) -> dict[str, Any]:
     """Everything ``info`` knows, as plain data (``info`` in ``docs/commands.md``).
+
+    Args:
+        path: A model file.
+        delegate: An external delegate, see :class:`~runtime.engine.Engine`.
 
     Raises:
         InputError: Not a model file, or a damaged one.
@@ -45,7 +54,7 @@ def describe(path: Path) -> dict[str, Any]:
 
     card = read_card(path)
     graph = None if card else read_graph(path)
-    engine = Engine(path)
+    engine = Engine(path, delegate=delegate)
     ops = list_ops(engine)
     unknown = ""
     if graph is not None:
@@ -75,6 +84,7 @@ def describe(path: Path) -> dict[str, Any]:
         "total": len(ops.ops),
         "partitions": ops.partitions,
         "card": card.to_dict() if card else None,
+        **({"delegate": engine.delegate.to_dict()} if engine.delegate else {}),
         **({"unknown": unknown} if unknown else {}),
     }
 
@@ -86,7 +96,7 @@ def _print(facts: dict[str, Any]) -> None:
             shape = "x".join(map(str, tensor["shape"]))
             scale = f" scale {tensor['scale']:.6g} zero point {tensor['zero_point']}" if tensor["scale"] else ""
             print(f"  {role[:-1]:6} {tensor['name']}: {tensor['dtype']} {shape}{scale}")
-    print(f"XNNPACK runs {facts['delegated']} of {facts['total']} ops in {facts['partitions']} partition(s)")
+    print(f"{_runners(facts)} {facts['delegated']} of {facts['total']} ops in {facts['partitions']} partition(s)")
     counts = Counter(op["name"] for op in facts["ops"] if op["delegated"])
     print("  taken: " + (", ".join(f"{name} {count}" for name, count in counts.most_common()) or "nothing"))
     for op in facts["ops"]:
@@ -96,6 +106,13 @@ def _print(facts: dict[str, Any]) -> None:
         _print_card(facts["card"])
     else:
         print(f"not usable for detect and classify: {facts['unknown']}")
+
+
+def _runners(facts: dict[str, Any]) -> str:
+    delegate = facts.get("delegate")
+    if not delegate or not delegate["used"]:
+        return "XNNPACK runs"
+    return f"{delegate['name']} ({len(delegate['ops'])} ops) and XNNPACK run"
 
 
 def _range(spec: dict[str, Any]) -> tuple[float, float]:

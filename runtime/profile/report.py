@@ -117,11 +117,6 @@ class Profile:
         return {op.outputs[0]: op.ms for op in self.ops if op.ms is not None and op.outputs}
 
     @property
-    def least_ms_by_output(self) -> dict[str, float]:
-        """The same with the least of all runs, which a busy machine disturbs least."""
-        return {op.outputs[0]: op.min_ms for op in self.ops if op.min_ms is not None and op.outputs}
-
-    @property
     def ops_ms(self) -> float:
         """All timed ops together, those that no op of the file could be told for among them."""
         left = sum(event.min_ms if self.disturbed else event.median_ms for event in self.unmapped)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,8 +14,9 @@ import numpy.typing as npt
 
 from runtime.errors import InputError
 
-_CLOCK = 90_000  # ticks per second: what MPEG uses, finer than any camera's jitter
-_GOP_S = 2.0
+_TICK = Fraction(1, 90_000)  # seconds: what MPEG uses, finer than any camera's jitter
+_KEY_INTERVAL_S = 2.0
+_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _DEFAULT_FPS = 25.0
 
 
@@ -104,21 +107,23 @@ class H264Encoder:
         import av
 
         self.frames = 0
-        self._frame_type = av.VideoFrame
-        self._last = -1
-        # MP4 is written in fragments, and turned into a plain file when it is closed.
-        fragments = {"movflags": "hybrid_fragmented+frag_keyframe"}
-        options = {"cluster_time_limit": "2000"} if path.suffix.lower() == ".mkv" else fragments
-        self._file: Any = av.open(str(path), "w", options={**options, "flush_packets": "1"})
+        self._make_frame = av.VideoFrame.from_ndarray
+        self._key = av.video.frame.PictureType.I
+        self._last, self._next_key = -1, 0.0
+        container = _CONTAINERS[path.suffix.lower()]
+        # Fragments, which turn into a plain file when it is closed; Matroska's clusters are written one by one anyway.
+        options = {"cluster_time_limit": "2000"} if container == "matroska" else {"movflags": "hybrid_fragmented"}
+        # Our own descriptor: FFmpeg leaks its own where the disk is full.
+        self._disk = path.open("wb", buffering=0)
+        self._file: Any = av.open(self._disk, "w", format=container, options={**options, "flush_packets": "1"})
         # Of x264's presets the fastest that still compresses well; no lookahead, so that a kill loses little.
-        choice = {"preset": "superfast", "tune": "zerolatency", "crf": "25"}
+        choice = {"preset": "superfast", "tune": "zerolatency", "crf": "25", "forced-idr": "1"}
         rate = Fraction(fps).limit_denominator(1001)
         self._stream: Any = self._file.add_stream("libx264", rate=rate, options=choice)
         self._stream.width, self._stream.height = size
         self._stream.pix_fmt = "yuv420p"
         context = self._stream.codec_context
-        context.time_base = Fraction(1, _CLOCK)
-        context.gop_size = max(1, round(_GOP_S * fps))
+        context.time_base = _TICK
         # The network wants the other cores.
         context.thread_count = 1
         # What OpenCV's conversion gives: BT.601, 16..235. Players guess BT.709 for large pictures.
@@ -126,19 +131,38 @@ class H264Encoder:
 
     def add(self, picture: npt.NDArray[np.uint8], seconds: float) -> None:
         planes = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420), np.uint8)
-        frame = self._frame_type.from_ndarray(planes, format="yuv420p")
-        self._last = max(self._last + 1, round(seconds * _CLOCK))
-        frame.pts, frame.time_base = self._last, Fraction(1, _CLOCK)
-        for packet in self._stream.encode(frame):
-            self._file.mux(packet)
+        frame = self._make_frame(planes, format="yuv420p")
+        self._last = max(self._last + 1, round(seconds / _TICK))
+        frame.pts, frame.time_base = self._last, _TICK
+        # By the clock, not by count: a board that slows down must not lose more by a kill.
+        if seconds >= self._next_key:
+            frame.pict_type, self._next_key = self._key, seconds + _KEY_INTERVAL_S
+        self._write(frame)
         self.frames += 1
 
     def close(self) -> None:
-        try:
-            for packet in self._stream.encode(None):
+        with self._disk:
+            try:
+                self._write(None)
+            finally:
+                with _disk_errors():
+                    self._file.close()
+
+    def _write(self, frame: Any) -> None:
+        with _disk_errors():
+            for packet in self._stream.encode(frame):
                 self._file.mux(packet)
-        finally:
-            self._file.close()
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    """After a failed write PyAV tells of its own state instead of the disk's."""
+    import av
+
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise OSError(getattr(error, "strerror", None) or str(error)) from None
 
 
 class OpenCvEncoder:

@@ -37,7 +37,7 @@ class VideoSink:
     def __init__(self, path: Path, labels: tuple[str, ...], fps: float | None, live: bool) -> None:
         self._path = check_writable(path)
         self._scratch = path.with_name(f".{path.stem[:60]}.{os.getpid()}.part{path.suffix}")
-        self._labels = labels
+        self.labels = labels
         self._fps = fps or _DEFAULT_FPS
         self._live = live
         self._encoder: Encoder | None = None
@@ -52,7 +52,7 @@ class VideoSink:
             InputError: This kind of file cannot be written.
             RunError: The disk is full.
         """
-        picture = annotate(frame, found, self._labels)
+        picture = annotate(frame, found, self.labels)
         try:
             encoder = self._encoder or self._open(frame)
             encoder.add(fit(picture, self._size), self._seconds(frame))

@@ -15,7 +15,6 @@ from typing import Literal
 
 from runtime.errors import EdgewrenError, RunError
 from runtime.frame import Frame
-from runtime.slot import Slot
 from runtime.sources import Source
 from runtime.sources.query import BadNameError
 
@@ -90,11 +89,14 @@ class ReopeningSource:
         self._open_again = open_again
         self._pause = pause or pauses()
         self._settled = settled
-        self._slot: Slot[Frame] = Slot()
+        self._arrived = threading.Condition()
+        self._newest: Frame | None = None
+        self._interrupts = 0
         self._closing = threading.Event()
         self._error: BaseException | None = None
         self._index = 0
         self._attempts = 0
+        self.dropped = 0
         self.fps: float | None = None
         self.about = ""
         self._state = SourceState("live" if first else "reopening", since=time.monotonic())
@@ -109,20 +111,34 @@ class ReopeningSource:
         return self._state
 
     @property
-    def dropped(self) -> int:
-        """Frames that were replaced by newer ones before they were read."""
-        return self._slot.dropped
+    def notice(self) -> str:
+        """What is the matter, in a sentence for the viewer; empty while it is live."""
+        state = self._state
+        if state.state != "reopening":
+            return ""
+        return f"{state.reason or f'waiting for {self._name}'}; tried again (attempt {state.attempts})"
 
     def read(self) -> Frame | None:
-        """Waits for a frame that was not read yet; ``None`` once closed.
+        """Waits for a frame that was not read yet; ``None`` once closed, and when interrupted.
 
         Raises:
             BaseException: Opening or reading failed in a way no second attempt mends: a defect, not a lost camera.
         """
-        frame = self._slot.take()
+        with self._arrived:
+            interrupts = self._interrupts
+            self._arrived.wait_for(
+                lambda: self._newest is not None or self._closing.is_set() or self._interrupts != interrupts
+            )
+            frame, self._newest = self._newest, None
         if frame is None and self._error is not None:
             raise self._error
         return frame
+
+    def interrupt(self) -> None:
+        """Makes a :meth:`read` that waits now return ``None``; later ones wait again. From any thread."""
+        with self._arrived:
+            self._interrupts += 1
+            self._arrived.notify_all()
 
     def rewind(self) -> bool:
         """A live source has no beginning to go back to."""
@@ -130,8 +146,7 @@ class ReopeningSource:
 
     def close(self) -> None:
         """Ends it, also while it waits in a driver or a socket: what is held up there is freed when it comes back."""
-        self._closing.set()
-        self._slot.close()
+        self._end()
         if self._thread is not threading.current_thread():
             self._thread.join(_CLOSE_TIMEOUT_S)
 
@@ -152,7 +167,7 @@ class ReopeningSource:
             self._error = error
         finally:
             self._become("ended", "")
-            self._slot.close()
+            self._end()
             if source is not None:
                 source.close()
 
@@ -163,10 +178,18 @@ class ReopeningSource:
                 # Counted on over gaps: for whoever reads it is one source.
                 frame.index = self._index
                 self._index += 1
-                self._slot.put(frame, replace=True)
+                with self._arrived:
+                    self.dropped += self._newest is not None
+                    self._newest = frame
+                    self._arrived.notify_all()
         except (EdgewrenError, OSError) as error:
             return _cause(error)
         return f"{self._name} stopped"
+
+    def _end(self) -> None:
+        with self._arrived:
+            self._closing.set()
+            self._arrived.notify_all()
 
     def _reopen(self) -> Source | None:
         """Tries until it opens; ``None`` when closed meanwhile."""

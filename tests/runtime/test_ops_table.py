@@ -69,6 +69,38 @@ def test_op_left_out_is_named_with_its_reason(name: str, tmp_path: Path) -> None
     assert reason in left[name]
 
 
+def alone(kind: str, out: Any, path: Path, axis: int, how: Any) -> dict[str, str]:
+    """Reasons where a net ends in an op that writes whole numbers."""
+    net = Int8Net(SHAPE)
+    net.double()
+    which = net.constant("axis", integers(axis))
+    found = net.tensor("found", (1, 8, 8), out)
+    net.op(kind, [net.last, which], [found], how)
+    net.graph.outputs = [found]
+    return {op.name: op.reason for op in list_ops(Engine(net.write(path / "net.tflite"))).ops if not op.delegated}
+
+
+@pytest.mark.parametrize("kind", ["ARG_MAX", "ARG_MIN"])
+def test_choice_of_the_best_is_named_as_such(kind: str, tmp_path: Path) -> None:
+    """It reads int8, so that the type of what it writes is not the point."""
+    how = options("ArgMax" if kind == "ARG_MAX" else "ArgMin", outputType=schema.TensorType.INT32)
+    left = alone(kind, np.int32, tmp_path, 3, how)
+    assert left == {kind: f"XNNPACK has no {kind}; give the scores out and choose in the decoder"}
+
+
+def test_types_that_xnnpack_does_not_know(tmp_path: Path) -> None:
+    """A sum of whole numbers: what it reads is named; a change into whole numbers: what it writes."""
+    net = Int8Net(SHAPE)
+    net.double()
+    whole, twice = net.tensor("whole", SHAPE, np.int32), net.tensor("twice", SHAPE, np.int32)
+    net.op("CAST", [net.last], [whole], options("Cast"))
+    net.op("ADD", [whole, whole], [twice], options("Add"))
+    net.graph.outputs = [twice]
+    left = {op.name: op.reason for op in list_ops(Engine(net.write(tmp_path / "net.tflite"))).ops if not op.delegated}
+    assert left["CAST"].startswith("writes int32, which XNNPACK does not compute with")
+    assert left["ADD"].startswith("reads int32, which XNNPACK does not compute with")
+
+
 # What the reasons and the names of the ops above recommend instead.
 TAKEN: dict[str, tuple[tuple[int, ...], list[np.ndarray], Any, dict[str, Any]]] = {
     "MUL": (SHAPE, [np.full((1, 1, 1, 16), -20, np.int8)], options("Mul"), {}),

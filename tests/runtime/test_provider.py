@@ -54,6 +54,46 @@ def test_tensorflow_is_the_last_resort_and_finds_the_same(tiny_model: Path, tmp_
     np.testing.assert_allclose([r["box"] for r in results[0]], [r["box"] for r in results[1]], atol=2)
 
 
+CHOSEN = """
+from runtime.commandline import run
+from runtime.provider import provider
+def show(argv):
+    print(provider().name)
+    return 0
+sys.exit(run(show, []))
+"""
+
+
+@pytest.mark.parametrize(
+    ("choice", "hidden", "status", "said"),
+    [
+        ("", set(), 0, "litert\n"),
+        ("litert", set(), 0, "litert\n"),
+        ("tensorflow", set(), 0, "tensorflow\n"),
+        (
+            "tensorflow",
+            {"tensorflow"},
+            1,
+            "expected tensorflow, which EDGEWREN_PROVIDER asks for; pip",
+        ),
+        ("tflite_runtime", {"tflite_runtime"}, 1, "pip install tflite-runtime, or unset EDGEWREN_PROVIDER"),
+        (
+            "onnx",
+            set(),
+            2,
+            "is 'onnx'; expected one of litert, tflite_runtime, tensorflow; unset EDGEWREN_PROVIDER",
+        ),
+    ],
+)
+def test_choice_of_a_provider(
+    choice: str, hidden: set[str], status: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEWREN_PROVIDER", choice)
+    done = run(hidden, CHOSEN)
+    assert done.returncode == status
+    assert said in (done.stdout if status == 0 else done.stderr)
+
+
 def test_no_interpreter_at_all_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "photo.png"), picture(3, 160, 120))
     done = run({"ai_edge_litert", "tflite_runtime", "tensorflow"}, DETECT, tiny_model, tmp_path / "photo.png")
@@ -64,7 +104,7 @@ def test_no_interpreter_at_all_is_one_line(tiny_model: Path, tmp_path: Path) -> 
 
 
 def test_the_reason_of_each_provider_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.provider._PROVIDERS", (("x", "no_such_module", "Interpreter", "x-package"),))
+    monkeypatch.setattr("runtime.provider._PROVIDERS", (("x", "no_such_module", "Interpreter", "load", "x-package"),))
     provider.cache_clear()
     with pytest.raises(RunError, match="x-package: No module named 'no_such_module'"):
         provider()

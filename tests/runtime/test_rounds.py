@@ -26,7 +26,7 @@ class Sleeper:
 
     provider = "clock"
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, delegate: str | None) -> None:
         self.ms = float(path.stem)
 
     def invoke(self) -> None:
@@ -82,16 +82,21 @@ def test_slowdown_is_of_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ([False], False),
         ([None], None),
-        ([True, False], True),
+        ([False, True, False], True),
         ([False, False, False, True, False], True),
-        ([False, None], None),
+        ([False, False, None], False),
     ],
 )
 def test_throttled_at_any_look(
     clock: type[Clock], monkeypatch: pytest.MonkeyPatch, answers: list[bool | None], expected: bool | None
 ) -> None:
-    """The last answer is given for ever."""
-    monkeypatch.setattr(board, "throttled", lambda: answers.pop(0) if len(answers) > 1 else answers[0])
+    """The last answer is given for ever; ``None`` is a program that failed."""
+
+    def throttle() -> board.Throttle | None:
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        return None if answer is None else board.Throttle(("throttled",) if answer else (), ())
+
+    monkeypatch.setattr(board, "throttle", throttle)
     assert rounds.time_inference([Path("4.x")], [1], 30)[0]["throttled"] is expected
 
 
@@ -116,12 +121,14 @@ def test_neither_card_nor_opencv_is_needed(no_opencv: Callable[..., subprocess.C
         (str(BARE), threads, 5) for threads in (1, 1, 2, 2)
     ]
     for row in rows:
-        assert list(row) == [
+        assert set(row) - {"compared"} == {
             *("model", "threads", "runs", "inference_ms", "end_to_end_ms", "slowdown"),
-            *("provider", "peak_rss_mb", "throttled", "machine"),
-        ]
-        assert 0 < row["inference_ms"]["min"] <= row["inference_ms"]["median"] <= row["inference_ms"]["p95"]
+            *("provider", "peak_rss_mb", "throttled", "machine", "before", "after"),
+        }
+        ms = row["inference_ms"]
+        assert 0 < ms["min"] <= ms["median"] <= ms["p95"] <= ms["p99"]
         assert row["provider"].startswith("litert")
+    assert [row.get("compared", {}).get("with") for row in rows] == [None, str(BARE)] * 2
     # What does need it says so.
     done = no_opencv("bench", BARE)
     assert (done.returncode, done.stderr) == (
@@ -139,13 +146,26 @@ def test_doctor_tells_that_opencv_is_missing(no_opencv: Callable[..., subprocess
 
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--inference-only", "--runs", "5", str(BARE), str(BARE)]) == 0
-    title, header, first, second = capsys.readouterr().out.splitlines()
+    title, header, first, second, compared, *rest = capsys.readouterr().out.splitlines()
     assert "5 interleaved rounds" in title
-    assert header.split() == ["threads", "invoke", "ms", "min/median/p95", "slower", "RSS", "MiB", "model"]
+    assert header.split() == ["threads", "invoke", "ms", "min/median/p95/p99", "slower", "RSS", "MiB", "model"]
     assert "+0.0%" in first
     assert second.endswith("  selftest")
+    assert compared.startswith("1 thread(s), invoke alone: selftest takes ")
+    assert all(line.startswith("before: ") for line in rest)
 
 
-def test_a_picture_is_of_no_use_to_it() -> None:
-    with pytest.raises(InputError, match=r"--inference-only: not allowed with argument --input"):
-        main(["bench", "--input", "a.png", "--inference-only", str(BARE)])
+@pytest.mark.parametrize(
+    ("flags", "error"),
+    [
+        (["--inference-only", "--input", "a.png"], "--input with --inference-only"),
+        (["--ops", "--input", "a.png"], "--input with --ops"),
+        (["--tune", "--input", "a.png"], "--input with --tune"),
+        (["--ops", "--delegate", "libedgetpu.so.1"], "--ops with --delegate"),
+        (["--tune", "--compare"], "--compare: not allowed with argument --tune"),
+        (["--compare"], "--compare with one model"),
+    ],
+)
+def test_flags_that_have_nothing_to_do_with_each_other(flags: list[str], error: str) -> None:
+    with pytest.raises(InputError, match=error):
+        main(["bench", *flags, str(BARE)])
