@@ -24,7 +24,7 @@ ifeq ($(filter eval,$(MAKECMDGOALS))$(DATA),eval)
 $(error DATA is empty; expected a folder of annotated images; type make eval DATA=dir)
 endif
 
-.PHONY: all help setup setup-dev models live eval bench test lint format clean distclean
+.PHONY: all help setup setup-dev models live eval bench test test-arm bench-arm lint format clean distclean
 .DEFAULT_GOAL := all
 
 all: setup ## set up, build the default model, show it on drawn scenes or on SOURCE=video|camera|folder
@@ -63,6 +63,13 @@ bench: setup ## milliseconds per frame of MODEL= on this machine
 
 test: setup-dev $(ORACLE)/.ready ## the whole test suite, set-up included
 	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+test-arm: setup-dev ## the device side on emulated ARM boards, whole machines included (Debian, root)
+	@EDGEWREN_ARM_MACHINES=1 $(PY) -m pytest -n 0 tests/arm
+
+bench-arm: setup-dev ## instructions per frame on emulated Cortex-A53, A72 and A76 (a regression figure, no time)
+	@$(PY) -m tests.arm.count $(wildcard build/models/playing-cards.tflite build/models/yolo-fastest-1.1.tflite) \
+	  --json build/bench-arm.json
 
 lint: setup-dev ## ruff and mypy
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy

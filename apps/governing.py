@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from apps.gauges import Gauges
 from apps.governor import Governor, Level, Load, ladder
 from apps.options import Options
 from runtime.opening import default_threads
 from runtime.pipeline import Pipeline
-from runtime.sources import Source
 
 
 class Governing:
@@ -35,13 +33,13 @@ class Governing:
         self._full = Level()
         self._level = Level()
         self._pipeline: Pipeline | None = None
-        self._gauges: Gauges | None = None
+        self._fps: Callable[[], float] = lambda: 0.0
         self._rate = 0.0
 
-    def steer(self, pipeline: Pipeline, source: Source, gauges: Gauges) -> None:
-        """Takes over a pipeline that is about to start."""
+    def steer(self, pipeline: Pipeline, fps: Callable[[], float]) -> None:
+        """Takes over a pipeline that is about to start, and what tells its results per second."""
         self._pipeline = pipeline
-        self._gauges = gauges
+        self._fps = fps
         self._limit()
 
     def update(self, load: Load) -> str:
@@ -50,13 +48,14 @@ class Governing:
             return ""
         level = self._governor.update(time.monotonic(), load)
         if level != self._level:
-            self._apply(level)
+            self.apply(level)
         return self._governor.notice
 
-    def _apply(self, level: Level) -> None:
-        if self._level == self._full and self._gauges:
+    def apply(self, level: Level) -> None:
+        """Does what a level says."""
+        if self._level == self._full:
             # Shares are of what the board managed: a limit above that would change nothing.
-            self._rate = self._gauges.fps
+            self._rate = self._fps()
         before, self._level = self._level, level
         self._limit()
         if level.threads != before.threads:

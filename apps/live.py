@@ -14,7 +14,7 @@ from apps.options import read_options
 from runtime.commandline import Notes, run
 
 if TYPE_CHECKING:
-    from apps.moment import Figures, Moment
+    from apps.moment import Figures, Moment, Output
     from apps.options import Options
     from apps.session import Session
 
@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     """Runs the app until the input ends, the time is over or a signal arrives."""
     options = read_options(argv)
 
-    from apps.outputs import open_output
+    from apps.outputs import open_outputs
     from apps.session import Session
 
     status = _Status()
@@ -33,15 +33,10 @@ def main(argv: Sequence[str]) -> int:
         # Everything is loaded; at an update this waits until the release before has let go of camera and port.
         session.service.ready()
         session.open()
-        outputs = []
-        for uri in options.outputs:
-            outputs.append(open_output(uri, session, status.say))
-            stack.callback(outputs[-1].close)
-        for url in options.webhooks:
-            from apps.outputs.webhook import WebhookOutput
-
-            outputs.append(WebhookOutput(url, status.say))
-            stack.callback(outputs[-1].close)
+        outputs: list[Output] = []
+        for opened in open_outputs(options, session, status.say):
+            outputs.append(opened)
+            stack.callback(opened.close)
         outputs.append(status)
         status.assumed = Notes(session.detector.card)
         with _stopping(session, options.seconds):

@@ -111,6 +111,7 @@ SCORE = Kind(_number(0, 1), _figure, metavar="0..1")
 SECONDS = Kind(_number(0.1, 1e9), _figure, metavar="S")
 COUNT = Kind(_number(1, 1024, whole=True), _figure, metavar="N")
 MILLISECONDS = Kind(_number(1, 60_000), _figure, metavar="MS")
+MEGABYTES = Kind(_number(1, 1e9, whole=True), _figure, metavar="MB")
 RATE = Kind(_number(0.1, 1000), _figure, metavar="FPS")
 NAMES = Kind(_list(_text, "names in quotes"), _names, metavar="A,B")
 TEXTS = Kind(_list(_text, "texts in quotes"), many=True, metavar="URI")
@@ -129,7 +130,7 @@ class Setting:
         help: For ``--help``.
         default: Where neither the flag nor the key is given.
         group: Heading in the help text.
-        flag: Spelling where it is not that of the key. A switch that is on by default has one that puts it off.
+        flag: Spelling where it is not that of the key.
     """
 
     key: str
@@ -138,6 +139,16 @@ class Setting:
     default: Any = None
     group: str = "finding"
     flag: str = ""
+
+    @property
+    def flag_on(self) -> str:
+        """The flag."""
+        return self.flag or f"--{self.key.replace('_', '-')}"
+
+    @property
+    def flag_off(self) -> str:
+        """A switch's opposite."""
+        return f"--no-{self.key.replace('_', '-')}"
 
 
 SETTINGS = (
@@ -153,12 +164,24 @@ SETTINGS = (
     Setting("max_fps", RATE, "look at no more frames of a camera a second", None, "time"),
     Setting("deadline_ms", MILLISECONDS, "do less when results take longer than this", None, "time", "--deadline"),
     Setting("small_model", PATH, "a faster model for when the board cannot keep up", None, "time"),
-    Setting("governor", SWITCH, "never do less, however hot the board is", True, "time", "--no-governor"),
-    Setting("track", SWITCH, "do not follow objects: no ids, lines or zones", True, "counting", "--no-track"),
+    Setting("governor", SWITCH, "never do less, however hot the board is", True, "time"),
+    Setting("track", SWITCH, "do not follow objects: no ids, lines or zones", True, "counting"),
+    Setting("smooth", SWITCH, "show every frame of a camera that is faster, with predicted boxes", False, "counting"),
     Setting("anchor", ANCHOR, "what stands for an object: middle of its lower edge, or its centre", "foot", "counting"),
     Setting("dwell", SECONDS, "tell when an object stays longer in a zone", None, "counting"),
     Setting("state", PATH, "keep lines, zones and counts in this file over a restart", None, "counting"),
+    Setting("media", FOLDER, "keep recordings, event clips and snapshots in this folder", None, "keeping"),
+    Setting("quota_mb", MEGABYTES, "most megabytes of all of them; the oldest go first", 2000, "keeping", "--quota"),
+    Setting("keep_free_mb", MEGABYTES, "megabytes of the disk that stay free", 100, "keeping", "--keep-free"),
+    Setting("record", SWITCH, "record from the start; the page starts and stops it too", False, "keeping"),
+    Setting("record_boxes", SWITCH, "record the picture without boxes", True, "keeping"),
+    Setting("record_fps", RATE, "frames a second of recordings, at most", 30.0, "keeping"),
+    Setting("segment_s", SECONDS, "seconds per file of a recording", 60.0, "keeping", "--segment"),
+    Setting("clips", SWITCH, "no clips of events", True, "keeping"),
+    Setting("clip_before_s", SECONDS, "seconds of a clip before the event", 5.0, "keeping", "--clip-before"),
+    Setting("clip_after_s", SECONDS, "seconds of a clip after the event", 5.0, "keeping", "--clip-after"),
     Setting("token_file", PATH, "holds the token that viewers need; made where it is missing", None, "sending"),
+    Setting("mqtt_password_file", PATH, "holds the MQTT password (or EDGEWREN_MQTT_PASSWORD does)", None, "sending"),
     Setting("webhooks", TEXTS, "post each event as JSON to this URL; may be repeated", (), "sending", "--webhook"),
     Setting("blur", NAMES, "make objects of these classes unrecognisable everywhere", (), "sending"),
 )
@@ -204,17 +227,22 @@ def parser() -> Parser:
     groups = {setting.group: made.add_argument_group(setting.group) for setting in SETTINGS}
     for setting in SETTINGS:
         group = groups[setting.group]
-        flag = setting.flag or f"--{setting.key.replace('_', '-')}"
         if setting.kind is SWITCH:
-            group.add_argument(
-                flag, dest=setting.key, action="store_const", const=not setting.default, help=setting.help
-            )
+            _add_switch(group, setting)
         else:
             action = "append" if setting.kind.many else "store"
-            group.add_argument(flag, dest=setting.key, action=action, metavar=setting.kind.metavar, help=setting.help)
+            metavar = setting.kind.metavar
+            group.add_argument(setting.flag_on, dest=setting.key, action=action, metavar=metavar, help=setting.help)
     made.add_argument("--paced", dest="pace", action="store_const", const="real", help=argparse.SUPPRESS)
     made.add_argument("--fast", dest="pace", action="store_const", const="fast", help=argparse.SUPPRESS)
     return made
+
+
+def _add_switch(group: argparse._ArgumentGroup, setting: Setting) -> None:
+    """Both directions, so that a flag can take back what the configuration file says; the useful one is explained."""
+    for flag, value in ((setting.flag_on, True), (setting.flag_off, False)):
+        text = argparse.SUPPRESS if value is setting.default else setting.help
+        group.add_argument(flag, dest=setting.key, action="store_const", const=value, help=text)
 
 
 def read_options(argv: Sequence[str]) -> Options:
@@ -243,11 +271,11 @@ def _value(setting: Setting, flag: Any, data: Mapping[str, Any]) -> Any:
         return data.get(setting.key, setting.default)
     if setting.kind is SWITCH:
         return flag
-    name = setting.flag or f"--{setting.key.replace('_', '-')}"
     try:
-        return _checked(name, setting.kind, flag if setting.kind.many else setting.kind.parse(flag))
+        value = flag if setting.kind.many else setting.kind.parse(flag)
     except ValueError:
-        return _checked(name, setting.kind, None if setting.kind.many else flag)
+        value = flag
+    return _checked(setting.flag_on, setting.kind, value)
 
 
 def _checked(name: str, kind: Kind, value: object) -> Any:
@@ -274,8 +302,15 @@ def _read(path: Path) -> dict[str, Any]:
     for key, value in data.items():
         if key not in kinds:
             raise InputError(f"{path}: unknown key {key!r}", f"expected any of {', '.join(kinds)}", "see docs/live.md")
-        values[key] = read_shapes(value) if key == "shapes" else _checked(f"{path}: {key}", kinds[key], value)
+        values[key] = _read_shapes(path, value) if key == "shapes" else _checked(f"{path}: {key}", kinds[key], value)
     return values
+
+
+def _read_shapes(path: Path, value: object) -> tuple[Shape, ...]:
+    try:
+        return read_shapes(value)
+    except InputError as error:
+        raise InputError(f"{path}: {error.seen}", error.expected, error.action) from None
 
 
 def _shown(value: object) -> str:

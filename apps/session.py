@@ -22,12 +22,15 @@ from apps.moment import Count, Event, Moment, Output
 from apps.notices import Notices
 from apps.options import Options
 from apps.scene import Scene
+from apps.server.ports import Library
 from apps.service import Service
 from apps.settings import Chosen, Settings
+from apps.smooth import Smoother
 from apps.state import Keeper, State, load_state
 from apps.switching import Switcher, Target
 from runtime.detector import Detector
 from runtime.errors import EdgewrenError, InputError
+from runtime.frame import Frame
 from runtime.pipeline import Pipeline, Result
 from runtime.sources import Source, open_source
 from runtime.track import Tracked
@@ -62,6 +65,7 @@ class Session:
         options: What was chosen at the start.
         notices: Sentences for the viewer.
         health: Whether results keep coming.
+        library: Stored recordings, clips and snapshots, where there are any.
 
     Raises:
         InputError: A model cannot be opened, a class to blur or show is unknown, or the state file cannot be kept.
@@ -79,6 +83,7 @@ class Session:
         for other in list(self._models)[1:]:
             self._open_model(other, options.threads).close()
         self._recorder: Recorder | None = None
+        self.library: Library | None = None
         self._detector = self._open_model(model, options.threads)
         self._source: Source | None = None
         self._pipeline: Pipeline | None = None
@@ -106,13 +111,17 @@ class Session:
         )
         if options.classes:
             self.settings.change({"classes": list(options.classes)})
-        self._running = self.settings.chosen
+        self._running = self._settled = self.settings.chosen
         self._hidden = _hidden(self._running)
         self._adopt(labels)
         self._switcher = Switcher(
             Target(model, source, options.threads), self._open_model, self._open_source, self._interrupt, self._failed
         )
         self._governing = Governing(options, self._want, model, self._small_name())
+        # Held while moments are numbered and while what they are made with changes: two threads may make them.
+        self._making = threading.Lock()
+        self._untold: tuple[Event, ...] = ()
+        self._smoother = Smoother(self._between) if options.smooth and options.track else None
         self._upkeep = threading.Thread(target=self._keep_up, name="edgewren-upkeep", daemon=True)
 
     # What the page and MQTT may ask: apps.moment.Controls.
@@ -158,9 +167,10 @@ class Session:
         self._source = self._open_source(self.settings.chosen.source)
         self._follower.start(self._source)
 
-    def record_with(self, recorder: Recorder) -> None:
-        """Tells where recordings and snapshots are stored."""
+    def record_with(self, recorder: Recorder, library: Library) -> None:
+        """Tells where recordings and snapshots are stored, and how they are found."""
         self._recorder = recorder
+        self.library = library
         self.settings.allow_recording()
 
     def run(self, outputs: Sequence[Output], *, paced: bool) -> None:
@@ -178,8 +188,9 @@ class Session:
         self._upkeep.start()
         while True:
             self._gauges.another_pipeline()
-            pipeline = Pipeline(self.source, self._detector, self.options.loop, paced, keep=True)
-            self._governing.steer(pipeline, self.source, self._gauges)
+            passed = self._smoother.passed if self._smoother else None
+            pipeline = Pipeline(self.source, self._detector, self.options.loop, paced, keep=True, passed=passed)
+            self._governing.steer(pipeline, lambda: self._gauges.fps)
             self._pipeline = pipeline
             with pipeline:
                 while not self._over.is_set() and self._turn(pipeline):
@@ -196,6 +207,8 @@ class Session:
         """Frees model and source and writes the state for the last time."""
         self._over.set()
         self._switcher.close()
+        if self._smoother:
+            self._smoother.close()
         if self._upkeep.is_alive():
             self._upkeep.join()
         if self._source:
@@ -265,17 +278,43 @@ class Session:
             counts = self._scene.counts()
         if self._blur:
             frame = self._blur.apply(frame, found)
-        self._number += 1
         figures = self._gauges.figures(self.source)
-        moment = Moment(self._number, frame, take(found, shown, frame), chosen.labels, figures, counts, events)
-        self._newest = moment
+        with self._making:
+            self._number += 1
+            moment = Moment(self._number, frame, take(found, shown, frame), chosen.labels, figures, counts, events)
+            self._newest = moment
         self.health.beat(result.ready)
         self._alive()
         if self._keeper and result.ready - self._offered >= 1:
             self._offered = result.ready
             self._offer()
+        smooth = self._smoother is not None and self._smoother.active
+        if smooth:
+            self._untold += events
         for output in self._outputs:
-            output.show(moment)
+            if not (smooth and getattr(output, "smooth", False)):
+                output.show(moment)
+        if self._smoother:
+            self._smoother.judge(figures.fps, self.source.fps if self._follower.tracks else None)
+
+    def _between(self, frame: Frame) -> None:
+        """Shows a frame that the network has not seen, with the boxes where they should be by now."""
+        with self._making:
+            newest, chosen = self._newest, self._running
+            if newest is None or self._over.is_set():
+                return
+            found = self._follower.tracker.predict(self._follower.seconds(frame))
+            shown = is_chosen(found, chosen.score, self._hidden)
+            if self._blur:
+                frame = self._blur.apply(frame, found)
+            self._number += 1
+            events, self._untold = self._untold, ()
+            moment = dataclasses.replace(
+                newest, number=self._number, frame=frame, found=take(found, shown, frame), events=events
+            )
+        for output in self._outputs:
+            if getattr(output, "smooth", False):
+                output.show(moment)
 
     def _alive(self) -> None:
         """A session that is stuck must not say that it lives: a restart may help."""
@@ -285,11 +324,13 @@ class Session:
     def _obey(self) -> None:
         """Takes over what was changed since the last frame."""
         chosen = self.settings.chosen
-        if chosen is not self._running:
+        if chosen is not self._settled:
             if chosen.shapes is not self._running.shapes:
                 self._scene.set_shapes(chosen.shapes)
-            self._running = dataclasses.replace(chosen, labels=self._detector.labels)
-            self._hidden = _hidden(self._running)
+            self._settled = chosen
+            with self._making:
+                self._running = dataclasses.replace(chosen, labels=self._detector.labels)
+                self._hidden = _hidden(self._running)
             self._detector.score = self._floor(chosen.score)
         if self._resets != self.settings.resets:
             self._resets = self.settings.resets
@@ -339,18 +380,21 @@ class Session:
         change = self._switcher.take()
         if change is None:
             return False
+        with self._making:
+            self._newest = None
+            self._follower.tracker.reset()
         if change.source:
             self.source.close()
             self._source = change.source
         if change.detector:
             self._detector.close()
             self._detector = change.detector
-            self._relabel(change.target.model)
+            self._relabel()
         self._follower.start(self.source)
         self._scene.forget()
         return True
 
-    def _relabel(self, model: str) -> None:
+    def _relabel(self) -> None:
         """Settings that depend on the model follow it: its own score, unless one was chosen, and its classes."""
         labels, chosen = self._detector.labels, self.settings.chosen
         score = chosen.score if self._score_given else self._detector.score

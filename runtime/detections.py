@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,9 @@ class StageMs(NamedTuple):
     preprocess: float = 0.0
     inference: float = 0.0
     postprocess: float = 0.0
+
+
+_NOT_TIMED = StageMs()
 
 
 @dataclass(slots=True)
@@ -41,7 +44,7 @@ class Detections:
     boxes: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     class_ids: npt.NDArray[np.int32]
-    ms: StageMs = field(default_factory=StageMs)
+    ms: StageMs = _NOT_TIMED
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -133,6 +133,9 @@ class Detector:
     def _finish(self, outputs: Outputs, placement: Placement) -> Detections:
         """What the network's outputs say, in pixels of the picture."""
         found = self._decoder.decode(outputs, self.score)
+        if found.final and self.iou >= 1 and not self.soft_nms:
+            best = slice(self.max_detections)
+            return Detections(placement.to_image(found.boxes[best]), found.scores[best], found.class_ids[best])
         kept, scores = self._suppress(found)
         boxes = placement.to_image(found.boxes.take(kept, axis=0))
         return Detections(boxes, scores, found.class_ids.take(kept))

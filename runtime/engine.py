@@ -94,6 +94,9 @@ class Engine:
         self._outputs = self.interpreter.get_output_details()
         self.inputs = tuple(_spec(detail) for detail in self._inputs)
         self.outputs = tuple(_spec(detail) for detail in self._outputs)
+        # Functions that give a tensor's memory; they, unlike the memory, may be kept while the network runs.
+        self._input_views = [self.interpreter.tensor(detail["index"]) for detail in self._inputs]
+        self._output_views = [self.interpreter.tensor(detail["index"]) for detail in self._outputs]
 
     def _allocated(self, delegate: str | None) -> Any:
         """An interpreter that is ready to run."""
@@ -131,7 +134,7 @@ class Engine:
 
     def input_view(self, index: int = 0) -> npt.NDArray[Any]:
         """The memory of an input tensor. Drop it before :meth:`invoke`."""
-        view: npt.NDArray[Any] = self.interpreter.tensor(self._inputs[index]["index"])()
+        view: npt.NDArray[Any] = self._input_views[index]()
         return view
 
     def invoke(self) -> None:
@@ -140,7 +143,7 @@ class Engine:
 
     def output_view(self, index: int) -> npt.NDArray[Any]:
         """The memory of an output tensor, valid until the next :meth:`invoke`. Drop it before that."""
-        view: npt.NDArray[Any] = self.interpreter.tensor(self._outputs[index]["index"])()
+        view: npt.NDArray[Any] = self._output_views[index]()
         return view
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 # Pixels between the classes: wider than any box of use, and doubles still tell a millionth of a pixel there.
 _FAR_APART = 1e6
 _SOFT_SIGMA = 0.5
+_MOVES = np.outer(np.arange(256), (-_FAR_APART, 0))
 
 
 def iou_matrix(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -111,5 +112,13 @@ def _apart(boxes: npt.NDArray[np.float32], class_ids: npt.NDArray[np.int32]) -> 
     """``(n, 4)`` corner and size of each box, those of different classes moved so far apart that none overlap."""
     rectangles = boxes.astype(np.float64)
     rectangles[:, 2:] -= rectangles[:, :2]
-    rectangles[:, 0] += class_ids * _FAR_APART
+    rectangles[:, :2] -= _moves(class_ids)
     return rectangles
+
+
+def _moves(class_ids: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+    """``(n, 2)``: how far each class is moved, out of a table where that reaches."""
+    try:
+        return _MOVES.take(class_ids, axis=0)
+    except IndexError:
+        return np.outer(class_ids, (-_FAR_APART, 0))

@@ -47,6 +47,53 @@ def test_ssd_class_numbers(shared: Path) -> None:
         assert detector.labels[17] == "class 17"
 
 
+PUBLISHER_SCORE = 0.5
+PUBLISHER_PICTURES = ("darknet", "coral")
+
+
+def publishers_script(model: Path, names: list[str], path: Path) -> list[tuple[str, float, list[float]]]:
+    """What the scripts shown with this network do: interpreter, resize, four outputs; names are one line off."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(model))
+    interpreter.allocate_tensors()
+    (picture,), outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    image = cv2.imread(str(path))
+    assert image is not None
+    height, width = image.shape[:2]
+    resized = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), (300, 300))
+    interpreter.set_tensor(picture["index"], resized[None])
+    interpreter.invoke()
+    boxes, classes, scores = (interpreter.get_tensor(output["index"])[0] for output in outputs[:3])
+    found = []
+    for (top, left, bottom, right), number, score in zip(boxes, classes, scores, strict=True):
+        if score >= PUBLISHER_SCORE:
+            box = [max(0, left * width), max(0, top * height), min(width, right * width), min(height, bottom * height)]
+            found.append((names[int(number) + 1], float(score), [float(side) for side in box]))
+    return found
+
+
+def test_ssd_finds_what_its_publishers_script_finds(shared: Path) -> None:
+    model, names = shared / "zoo" / SSD[0], shared / "zoo" / SSD[1]
+    pictures = [path for folder in PUBLISHER_PICTURES for path in sorted((shared / "media/images" / folder).iterdir())]
+    pictures = [path for path in pictures if path.suffix in (".jpg", ".bmp")]
+    pictures += sorted((shared / "data" / "coco-sample" / "val" / "images").iterdir())[:30]
+    done = run_module(
+        "runtime", "detect", model, *pictures, "--labels", names, "--json", "--score", PUBLISHER_SCORE, "--threads", 1
+    )
+    assert done.returncode == 0, done.stderr
+    total = 0
+    for path, line in zip(pictures, done.stdout.splitlines(), strict=True):
+        expected = publishers_script(model, names.read_text().splitlines(), path)
+        found = json.loads(line)["detections"]
+        assert [one["label"] for one in found] == [label for label, _, _ in expected], path
+        for one, (_, score, box) in zip(found, expected, strict=True):
+            assert one["score"] == pytest.approx(score, abs=0.01)
+            assert one["box"] == pytest.approx(box, abs=1)
+        total += len(expected)
+    assert total > 100
+
+
 def evaluate(*arguments: object) -> dict[str, Any]:
     done = run_module("convert", "evaluate", *arguments, "--json")
     assert done.returncode == 0, done.stderr

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from apps.moment import Figures, Moment, Output
-from apps.options import DEFAULT_OUTPUT
+from apps.options import DEFAULT_OUTPUT, Options
 from apps.session import Session
 from runtime.errors import InputError
+from runtime.files import read_text
 from runtime.sinks import Sink, open_sink
 
 if TYPE_CHECKING:
@@ -41,7 +44,28 @@ class SinkOutput:
         self._sink.close()
 
 
-def open_output(uri: str, session: Session, say: Callable[[str], None]) -> Output:
+def open_outputs(options: Options, session: Session, say: Callable[[str], None]) -> Iterator[Output]:
+    """Opens all outputs, one after the other: who asks for them closes what is open when one fails.
+
+    Raises:
+        InputError: See :func:`open_output`; a media folder or webhook that cannot be.
+    """
+    if options.media:
+        from apps.media import MediaOptions, MediaOutput
+
+        chosen = {field.name: getattr(options, field.name) for field in dataclasses.fields(MediaOptions)}
+        media = MediaOutput(options.media, MediaOptions(**chosen), session.notices.set)
+        session.record_with(media, media.library)
+        yield media
+    for uri in options.outputs:
+        yield from open_output(uri, session, say)
+    for url in options.webhooks:
+        from apps.outputs.webhook import WebhookOutput
+
+        yield WebhookOutput(url, say)
+
+
+def open_output(uri: str, session: Session, say: Callable[[str], None]) -> tuple[Output, ...]:
     """Opens an output by name.
 
     Args:
@@ -58,8 +82,14 @@ def open_output(uri: str, session: Session, say: Callable[[str], None]) -> Outpu
     if scheme in ("mqtt", "mqtts"):
         from apps.outputs.mqtt import MqttOutput
 
-        return MqttOutput(uri, f"Edgewren {os.uname().nodename}", session, say)
-    return SinkOutput(open_sink(uri, session.detector.labels, session.source))
+        name = f"Edgewren {os.uname().nodename}"
+        return (MqttOutput(uri, name, session, say, _secret(session.options.mqtt_password_file)),)
+    return (SinkOutput(open_sink(uri, session.detector.labels, session.source)),)
+
+
+def _secret(path: Path | None) -> str | None:
+    """The first line of a file."""
+    return read_text(path, "a password on one line").splitlines()[0].strip() if path else None
 
 
 def serves_page(uri: str) -> bool:
@@ -67,7 +97,7 @@ def serves_page(uri: str) -> bool:
     return uri.startswith("http://")
 
 
-def _open_page(uri: str, session: Session, say: Callable[[str], None]) -> Output:
+def _open_page(uri: str, session: Session, say: Callable[[str], None]) -> tuple[Output, ...]:
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname or "127.0.0.1", parts.port if parts.port is not None else 8080
@@ -84,11 +114,14 @@ def _open_page(uri: str, session: Session, say: Callable[[str], None]) -> Output
         port,
         session,
         token=find_token(host, session.options.token_file),
+        media=session.library,
         metrics=lambda: _scraped(metrics, session),
         health=lambda: session.health.check(time.monotonic()),
     )
-    say(f"live page: {page.url}  (Ctrl-C stops)")
-    return Several((metrics, page))
+    # A service manager keeps what is said in its journal, where no token belongs.
+    shown = page.url.partition("?")[0] if "NOTIFY_SOCKET" in os.environ else page.url
+    say(f"live page: {shown}  (Ctrl-C stops)")
+    return metrics, page
 
 
 def _scraped(metrics: Metrics, session: Session) -> str:
@@ -96,30 +129,4 @@ def _scraped(metrics: Metrics, session: Session) -> str:
     return metrics.text().decode()
 
 
-class Several:
-    """Outputs that belong together.
-
-    Args:
-        outputs: In the order in which they take moments.
-    """
-
-    def __init__(self, outputs: tuple[Output, ...]) -> None:
-        self._outputs = outputs
-
-    def show(self, moment: Moment) -> None:
-        """Passes a moment on."""
-        for output in self._outputs:
-            output.show(moment)
-
-    def tell(self, figures: Figures) -> None:
-        """Passes figures on."""
-        for output in self._outputs:
-            output.tell(figures)
-
-    def close(self) -> None:
-        """Closes all."""
-        for output in self._outputs:
-            output.close()
-
-
-__all__ = ["SinkOutput", "open_output", "serves_page"]
+__all__ = ["SinkOutput", "open_output", "open_outputs", "serves_page"]

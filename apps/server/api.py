@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import tornado.web
 
 from apps.server.guard import Guarded, Site
+from apps.server.ports import Entry
 from runtime.errors import EdgewrenError, InputError
 
 
@@ -18,9 +20,14 @@ def document(site: Site) -> dict[str, Any]:
     news = site.hub.news
     return site.controls.state() | {
         "figures": asdict(news.figures) if news.figures else None,
-        "counts": [asdict(count) for count in news.moment.counts] if news.moment else [],
+        "counts": [asdict(count) for count in news.counts],
         "event": site.book.newest,
     }
+
+
+def stored(site: Site) -> Sequence[Entry]:
+    """The stored files, newest first."""
+    return site.media.entries() if site.media else ()
 
 
 class State(Guarded):
@@ -33,11 +40,10 @@ class State(Guarded):
 class _Asking(Guarded):
     """Base of what changes something."""
 
-    def prepare(self) -> None:
-        super().prepare()
+    async def prepare(self) -> None:
+        await super().prepare()
         if self.request.method == "POST" and not self.site.changes.take(self.address):
-            self.set_header("Retry-After", "1")
-            raise tornado.web.HTTPError(429)
+            await self.put_off()
         if len(self.request.body) > self.site.limits.body:
             raise tornado.web.HTTPError(413)
 
@@ -91,9 +97,12 @@ class Events(Guarded):
         after = self.get_query_argument("after", "0")
         if not (after.isascii() and after.isdecimal() and len(after) < 16):
             raise tornado.web.HTTPError(400, reason="Expected a number in after")
-        entries = self.site.media.entries() if self.site.media else ()
-        clips = {entry.event: entry.name for entry in entries if entry.event is not None}
-        self.answer({"events": self.site.book.after(int(after), clips.get)})
+        clips = [entry for entry in stored(self.site) if entry.kind == "clip" and entry.event is not None]
+
+        def clip_of(number: int) -> str | None:
+            return next((one.name for one in clips if (one.event or 0) <= number <= (one.last_event or 0)), None)
+
+        self.answer({"events": self.site.book.after(int(after), clip_of)})
 
 
 class Picture(Guarded):
@@ -113,9 +122,8 @@ class Media(Guarded):
     """``GET /api/media``: the stored files, newest first."""
 
     def get(self) -> None:
-        entries = self.site.media.entries() if self.site.media else ()
-        keys = ("name", "kind", "bytes", "when", "event")
-        self.answer({"media": [{key: getattr(entry, key) for key in keys} for entry in entries]})
+        keys = ("name", "kind", "bytes", "when", "event", "last_event")
+        self.answer({"media": [{key: getattr(entry, key) for key in keys} for entry in stored(self.site)]})
 
 
 class MediaFile(Guarded, tornado.web.StaticFileHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -101,23 +102,26 @@ class Guarded(tornado.web.RequestHandler):
         for name, value in _HEADERS.items():
             self.set_header(name, value)
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         site = self.site
         if not site.gate.knows(self.request.headers.get("Host", "")):
             raise tornado.web.HTTPError(403, reason="This name is not served here")
         if not site.requests.take(self.address):
-            self.set_header("Retry-After", "1")
-            raise tornado.web.HTTPError(429)
+            await self.put_off()
         if not self.public:
-            self._ask_for_token()
+            await self._ask_for_token()
 
-    def _ask_for_token(self) -> None:
+    async def put_off(self) -> None:
+        """Refuses who asks too often, but not at once: a connection that waits cannot ask again."""
+        await asyncio.sleep(self.site.limits.wait_s)
+        raise tornado.web.HTTPError(429)
+
+    async def _ask_for_token(self) -> None:
         site = self.site
         if site.gate.open:
             return
         if site.guesses.empty(self.address):
-            self.set_header("Retry-After", "60")
-            raise tornado.web.HTTPError(429)
+            await self.put_off()
         shown = site.gate.shows(self.request)
         if shown:
             return
@@ -126,6 +130,8 @@ class Guarded(tornado.web.RequestHandler):
         raise tornado.web.HTTPError(401)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if status_code == 429:
+            self.set_header("Retry-After", "5")
         if status_code == 401 and self.request.path == "/":
             self.set_header("Content-Type", "text/html; charset=utf-8")
             self.finish(_ASK)
@@ -144,6 +150,6 @@ class Guarded(tornado.web.RequestHandler):
 class Missing(Guarded):
     """Everything that is not there."""
 
-    def prepare(self) -> None:
-        super().prepare()
+    async def prepare(self) -> None:
+        await super().prepare()
         raise tornado.web.HTTPError(404)

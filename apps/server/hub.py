@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from apps.moment import Figures, Moment
+from apps.moment import Count, Figures, Moment
 from apps.server import encode
 
+_SPACING_S = 1 / 45
+_UNWATCHED_S = 1.0
 Variant = Literal["page", "small", "stream"]
 
 
@@ -29,12 +32,14 @@ class News:
         moment: The newest picture.
         pictured: The moment's serial.
         figures: The newest figures.
+        counts: The newest counts.
     """
 
     serial: int = 0
     moment: Moment | None = None
     pictured: int = 0
     figures: Figures | None = None
+    counts: tuple[Count, ...] = ()
 
 
 class Hub:
@@ -56,12 +61,19 @@ class Hub:
         self._more = more
         self._lock = threading.Lock()
         self._news = News()
+        self._held_since = float("-inf")
         self._waiting = 0
         self._arrived = asyncio.Event()
         self._encoded: dict[tuple[int, Variant], asyncio.Future[bytes]] = {}
+        self._latest: dict[Variant, tuple[int, float]] = {}
         self._facts: tuple[tuple[int, bool], bytes] = ((0, False), b"")
         self.pages: set[Any] = set()
         self.streams: set[Any] = set()
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody looks."""
+        return bool(self.pages or self.streams)
 
     @property
     def news(self) -> News:
@@ -73,8 +85,14 @@ class Hub:
         with self._lock:
             last = self._news
             serial = last.serial + 1
-            pictured = (moment, serial) if moment else (last.moment, last.pictured)
-            self._news = News(serial, *pictured, figures)
+            counts = moment.counts if moment else last.counts
+            # A picture that is held is memory the next one cannot have; without viewers one a second is enough, for
+            # whoever comes while the source is away.
+            if moment and (self.watched or time.monotonic() - self._held_since >= _UNWATCHED_S):
+                self._held_since = time.monotonic()
+                self._news = News(serial, moment, serial, figures, counts)
+            else:
+                self._news = News(serial, last.moment, last.pictured, figures, counts)
         # Whoever waits has said so before looking at the news, so nobody is missed, and an unwatched session is not
         # even a call.
         if self._waiting:
@@ -95,9 +113,17 @@ class Hub:
         try:
             while True:
                 news = self._news
-                if (news.pictured if variant == "stream" else news.serial) > seen:
+                if (news.pictured if variant == "stream" else news.serial) <= seen:
+                    await self._arrived.wait()
+                    continue
+                # No eye sees more, and whoever comes in between gets what the others had.
+                serial, when = self._latest.get(variant, (0, -1.0))
+                rest = when + _SPACING_S - self._loop.time()
+                if rest <= 0 or news.pictured <= seen:
                     break
-                await self._arrived.wait()
+                if serial > seen and (serial, variant) in self._encoded:
+                    return serial, await asyncio.shield(self._encoded[serial, variant])
+                await asyncio.sleep(rest)
         finally:
             self._waiting -= 1
         # A cancelled viewer must not take the picture away from the others.
@@ -107,8 +133,9 @@ class Hub:
         """Forgets a viewer, and with the last one what was encoded."""
         self.pages.discard(viewer)
         self.streams.discard(viewer)
-        if not self.pages and not self.streams:
+        if not self.watched:
             self._encoded.clear()
+            self._latest.clear()
             self._facts = ((0, False), b"")
 
     def _wake(self) -> None:
@@ -119,7 +146,10 @@ class Hub:
         """Encodes for the first who asks; everybody else gets the same bytes."""
         key = (news.serial if pictured else -news.serial, variant)
         if key not in self._encoded:
-            self._encoded = {old: made for old, made in self._encoded.items() if abs(old[0]) == news.serial}
+            if pictured:
+                self._latest[variant] = (news.serial, self._loop.time())
+            kept = {news.serial, -news.serial, *(serial for serial, _ in self._latest.values())}
+            self._encoded = {old: made for old, made in self._encoded.items() if old[0] in kept}
             self._encoded[key] = self._loop.run_in_executor(self._worker, self._encode, news, variant, pictured)
         return self._encoded[key]
 

@@ -17,6 +17,7 @@ class Limits:
     Attributes:
         connections: Open connections, all together.
         per_address: Open connections from one address.
+        connects: New connections per second from one address; four times as many at once.
         pages: Pages that watch, all together.
         streams: Readers of the MJPEG stream, all together.
         body: Bytes of a request's body.
@@ -25,12 +26,14 @@ class Limits:
         requests: Requests per second from one address; four times as many at once.
         changes: Of these, changes and snapshots per second; four times as many at once.
         guesses: Wrong tokens per minute from one address.
+        wait_s: Seconds until who asked too often hears so.
         header_s: Seconds until a connection has sent a whole request.
         reader_s: Seconds until a reader has taken a picture.
     """
 
     connections: int = 160
     per_address: int = 96
+    connects: float = 60
     pages: int = 32
     streams: int = 16
     body: int = 64 * 1024
@@ -39,6 +42,7 @@ class Limits:
     requests: float = 100
     changes: float = 10
     guesses: float = 10
+    wait_s: float = 1
     header_s: float = 20
     reader_s: float = 10
 

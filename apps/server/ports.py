@@ -15,7 +15,9 @@ class Entry(Protocol):
         kind: What it is.
         bytes: Its size.
         when: Seconds since 1970.
-        event: Number of the event a clip belongs to; ``None`` for all others.
+        event: Number of the first event a clip shows; of a clip's own thumbnail, a ``snapshot``, likewise; ``None`` for
+            all others.
+        last_event: Of the last event a clip shows.
     """
 
     @property
@@ -28,6 +30,8 @@ class Entry(Protocol):
     def when(self) -> float: ...
     @property
     def event(self) -> int | None: ...
+    @property
+    def last_event(self) -> int | None: ...
 
 
 class Library(Protocol):
@@ -40,7 +44,7 @@ class Library(Protocol):
         """The file of a listed name; ``None`` for every other text."""
 
 
-Metrics = Callable[[], str]
+Metrics = Callable[[], str | bytes]
 """The text Prometheus reads."""
 
 Health = Callable[[], tuple[bool, str]]

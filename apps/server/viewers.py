@@ -36,7 +36,10 @@ class Page(Guarded):
 
 
 class Asset(Guarded, tornado.web.StaticFileHandler):
-    """``GET /NAME.js`` and the like: what the page consists of. Not secret: the page that asks for a token uses it."""
+    """``GET /NAME.js`` and the like: what the page consists of.
+
+    Not secret, and the page that asks for the token uses it.
+    """
 
     public = True
 
@@ -46,11 +49,12 @@ class Live(Guarded, tornado.websocket.WebSocketHandler):
 
     def initialize(self) -> None:
         self._seen = 0
-        self._waiting: asyncio.Task[None] | None = None
+        self._asked: Variant | None = None
+        self._sending: asyncio.Task[None] | None = None
         self._rate = Rate(self.site.limits.messages, 2 * self.site.limits.messages)
 
-    def prepare(self) -> None:
-        super().prepare()
+    async def prepare(self) -> None:
+        await super().prepare()
         if len(self.site.hub.pages) >= self.site.limits.pages:
             raise tornado.web.HTTPError(429, reason="Too many viewers")
 
@@ -62,22 +66,26 @@ class Live(Guarded, tornado.websocket.WebSocketHandler):
         variant = _ASKS.get(message) if isinstance(message, str) else None
         if variant is None or not self._rate.take(""):
             self.close(1008, "expected next, and not that often")
-        # A page that asks twice without waiting gets one answer.
-        elif self._waiting is None or self._waiting.done():
-            self._waiting = asyncio.ensure_future(self._send_next(variant))
+            return
+        self._asked = variant
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.ensure_future(self._send())
 
-    async def _send_next(self, variant: Variant) -> None:
-        self._seen, data = await self.site.hub.next(self._seen, variant)
+    async def _send(self) -> None:
+        """Answers until nothing is asked any more; a page that asks twice without waiting gets one answer."""
         with contextlib.suppress(tornado.websocket.WebSocketClosedError):
-            try:
-                await asyncio.wait_for(self.write_message(data, binary=True), self.site.limits.reader_s)
-            except TimeoutError:
-                self.close(1008, "too slow")
+            while self._asked:
+                self._seen, data = await self.site.hub.next(self._seen, self._asked)
+                self._asked = None
+                try:
+                    await asyncio.wait_for(self.write_message(data, binary=True), self.site.limits.reader_s)
+                except TimeoutError:
+                    self.close(1008, "too slow")
 
     def on_close(self) -> None:
         self.site.hub.leave(self)
-        if self._waiting:
-            self._waiting.cancel()
+        if self._sending:
+            self._sending.cancel()
 
 
 class Stream(Guarded):

@@ -19,7 +19,7 @@ from apps.server.book import Book
 from apps.server.gate import Gate, is_loopback
 from apps.server.guard import Missing, Site
 from apps.server.hub import Hub
-from apps.server.limits import Limits
+from apps.server.limits import Limits, Rate
 from apps.server.ports import Health, Library, Metrics
 from runtime.errors import InputError
 
@@ -55,11 +55,14 @@ class WebOutput:
         limits: How much viewers may take.
 
     Attributes:
+        smooth: Whether it wants every picture of the camera, with expected boxes between results.
         url: Where the page is, with the token.
 
     Raises:
         InputError: The address is taken, does not exist here, or is reachable from outside and there is no token.
     """
+
+    smooth = True
 
     def __init__(
         self,
@@ -146,7 +149,7 @@ async def _serve(site: Site, sockets: list[socket.socket], ready: threading.Even
         idle_connection_timeout=site.limits.header_s,
         body_timeout=site.limits.header_s,
     )
-    server.limits = site.limits
+    server.limit(site.limits)
     server.add_sockets(sockets)
     ready.set()
     await finish.wait()
@@ -161,17 +164,18 @@ async def _serve(site: Site, sockets: list[socket.socket], ready: threading.Even
 class _Server(tornado.httpserver.HTTPServer):
     """Turns connections away that are too many."""
 
-    limits = Limits()
-
-    def initialize(self, *args: Any, **kwargs: Any) -> None:
-        super().initialize(*args, **kwargs)
+    def limit(self, limits: Limits) -> None:
+        """Sets the bounds; before the first connection."""
+        self._limits = limits
+        self._rate = Rate(limits.connects, 4 * limits.connects)
         self._open: dict[tornado.iostream.IOStream, str] = {}
 
     def handle_stream(self, stream: tornado.iostream.IOStream, address: Any) -> None:
-        self._open = {old: whose for old, whose in self._open.items() if not old.closed()}
         whose = str(address[0])
+        self._open = {old: other for old, other in self._open.items() if not old.closed()}
         same = sum(other == whose for other in self._open.values())
-        if len(self._open) >= self.limits.connections or same >= self.limits.per_address:
+        full = len(self._open) >= self._limits.connections or same >= self._limits.per_address
+        if full or not self._rate.take(whose):
             stream.write(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\nConnection: close\r\n\r\n")
             stream.close()
             return

@@ -16,6 +16,10 @@ const others = (shape) => state.settings.shapes.filter((other) => other.name !==
 const replaced = (shape, changes) =>
   state.settings.shapes.map((other) => (other.name === shape.name ? { ...other, ...changes } : other));
 
+// Of what the shape is now: it may have been dragged since this row was made.
+const turned = (name) =>
+  state.settings.shapes.map((shape) => (shape.name === name ? { ...shape, points: [...shape.points].reverse() } : shape));
+
 function figure(label, key) {
   return element("span", { class: "count" }, element("b", { "data-count": key, text: "0" }), ` ${label}`);
 }
@@ -32,14 +36,14 @@ function row(shape) {
   const line = shape.kind === "line";
   const counts = line ? [figure("in", "into"), figure("out", "out")]
     : [figure("inside", "inside"), figure("entered", "into"), figure("s each", "dwell")];
-  const flip = button("flip", `Turn ${shape.name} round: in becomes out`, () => save(replaced(shape, { points: [...shape.points].reverse() })));
+  const flip = button("flip", `Turn ${shape.name} round: in becomes out`, () => save(turned(shape.name)));
   return element("li", { "data-shape": shape.name },
     element("div", { class: "row" }, icon(line ? "line" : "zone"), name,
       ...(line ? [flip] : []),
       button("edit", `Edit ${shape.name} in the picture`, () => edit(shape.name)),
       button("delete", `Delete ${shape.name}`, () => save(others(shape)))),
-    element("div", { class: "row counts" }, ...counts, classes),
-    element("p", { class: "by-class" }));
+    element("div", { class: "row counts" }, ...counts),
+    element("div", { class: "row" }, element("p", { class: "by-class" }), classes));
 }
 
 function build() {

@@ -61,10 +61,14 @@ function size(bytes) {
 
 async function loadMedia() {
   const { media } = await get("/api/media").catch(() => ({ media: [] }));
-  clips = new Map(media.filter((entry) => entry.event !== null).map((entry) => [entry.event, entry.name]));
+  clips = new Map();
+  for (const { kind, name, event, last_event: last } of media) {
+    if (kind === "clip") for (let number = event; number <= last; number++) clips.set(number, name);
+  }
   for (const made of $("events").children) showClip(made);
-  $("media-panel").hidden = media.length === 0;
-  $("media").replaceChildren(...media.slice(0, 40).map((entry) => element("li", {},
+  const files = media.filter((entry) => entry.kind !== "snapshot" || entry.event === null); // no thumbnails of clips
+  $("media-panel").hidden = files.length === 0;
+  $("media").replaceChildren(...files.slice(0, 40).map((entry) => element("li", {},
     icon(entry.kind === "snapshot" ? "image" : "film"),
     element("a", { href: link(entry.name), target: "_blank", text: entry.name }),
     element("small", { text: `${size(entry.bytes)} · ${time(entry.when)}` }),
@@ -73,7 +77,10 @@ async function loadMedia() {
 
 let recording = null;
 on("settings", () => {
-  if (recording !== state.settings.recording) loadMedia();
+  if (recording !== state.settings.recording) {
+    loadMedia();
+    setTimeout(loadMedia, 2500); // the last part is completed after the switch
+  }
   recording = state.settings.recording;
 });
 on("media", loadMedia);

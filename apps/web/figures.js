@@ -14,6 +14,7 @@ function show() {
   if (!state.facts) return;
   const shown = state.facts.detections.filter(passes);
   write($("objects"), shown.length);
+  write($("size"), `· ${state.facts.width}×${state.facts.height}`);
   showStages(state.facts.ms);
   showList(shown);
 }

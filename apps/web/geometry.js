@@ -28,12 +28,12 @@ export function arrow(points) {
   return svg("path", { class: "arrow", d: `M${mx} ${my}L${tx} ${ty}M${wing(1)}L${tx} ${ty}L${wing(-1)}` });
 }
 
-// Where a shape's name goes: on the side of a line without the arrow, in the middle of a zone.
+// Where a shape's name goes, and how it is aligned: beside a line, away from the arrow; inside a zone's upper edge.
 export function labelPlace(kind, points, width, height) {
-  let [x, y] = [0, 1].map((axis) => points.reduce((sum, point) => sum + point[axis], 0) / points.length);
-  if (kind === "line") {
-    const [nx, ny] = normal(...points);
-    [x, y] = [x - nx * 34 , y - ny * 16];
-  }
-  return [clamp(x, 50, Math.max(50, width - 50)), clamp(y, 14, height - 14)];
+  const [x, y] = [0, 1].map((axis) => points.reduce((sum, point) => sum + point[axis], 0) / points.length);
+  const top = Math.min(...points.map((point) => point[1]));
+  if (kind === "zone") return { x: clamp(x, 50, Math.max(50, width - 50)), y: clamp(top + 16, 14, height - 14), anchor: "middle" };
+  const [nx, ny] = normal(...points);
+  const anchor = nx > 0.3 ? "end" : nx < -0.3 ? "start" : "middle";
+  return { x: x - nx * 12, y: clamp(y - ny * 18, 14, height - 14), anchor };
 }

@@ -19,8 +19,7 @@ const SOURCES = {
 function showStatus() {
   let [kind, text] = [connection, said];
   if (connection === "live") {
-    const size = state.facts ? `live, ${state.facts.width}×${state.facts.height}` : "live";
-    [kind, text] = SOURCES[state.figures?.source] ?? (state.paused ? ["waiting", "paused"] : ["live", size]);
+    [kind, text] = SOURCES[state.figures?.source] ?? (state.paused ? ["waiting", "paused"] : ["live", "live"]);
   }
   const status = $("status");
   if (status.textContent !== text) status.textContent = text;
@@ -62,7 +61,8 @@ async function receive(data) {
   } else {
     picture?.close();
   }
-  setConnection("live", "");
+  // The connection may have been lost while this picture was unpacked.
+  if (socket.readyState === WebSocket.OPEN) setConnection("live", "");
   emit("figures", facts);
   if (facts.version !== state.settings?.version) await refresh().catch(() => {});
 }

@@ -51,7 +51,6 @@ function finish(keep) {
   const { kind, points } = drawn;
   drawn = null;
   root.removeAttribute("tabindex");
-  $(`add-${kind}`).focus({ preventScroll: true });
   if (keep && points.length >= (kind === "line" ? 2 : 3)) {
     const word = kind === "line" ? "Line" : "Zone";
     let number = 1;
@@ -59,6 +58,7 @@ function finish(keep) {
     save([...shapes(), { name: `${word} ${number}`, kind, points, classes: [] }]);
   }
   render();
+  $(`add-${kind}`).focus({ preventScroll: true });
 }
 
 function addPoint(point) {
@@ -228,7 +228,7 @@ function handles(shape, points) {
 function group(shape) {
   const points = pixels(shape.points);
   const tag = shape.kind === "line" ? "polyline" : "polygon";
-  const [x, y] = labelPlace(shape.kind, points, ...size());
+  const place = labelPlace(shape.kind, points, ...size());
   const active = editing === shape.name;
   const body = svg("g", {
     class: "body", tabindex: 0, role: "button", "data-shape": shape.name, "aria-pressed": String(active),
@@ -236,7 +236,7 @@ function group(shape) {
   }, svg(tag, { class: "reach", points: text(points) }), svg(tag, { class: "halo", points: text(points) }),
     svg(tag, { class: "stroke", points: text(points) }));
   if (shape.kind === "line") body.append(arrow(points));
-  const label = svg("text", { x, y, "data-label": shape.name });
+  const label = svg("text", { x: place.x, y: place.y, "text-anchor": place.anchor, "data-label": shape.name });
   return svg("g", { class: `shape ${shape.kind}${active ? " active" : ""}`, "data-shape": shape.name }, body, label,
     ...(active ? handles(shape, points) : []));
 }
@@ -257,7 +257,7 @@ const sum = (counts) => Object.values(counts ?? {}).reduce((total, value) => tot
 function labels() {
   for (const label of root.querySelectorAll("[data-label]")) {
     const count = state.counts.find((one) => one.name === label.dataset.label);
-    const figures = !count ? "" : count.kind === "line" ? `  ↦${sum(count.into)}  ↤${sum(count.out)}` : `  ${sum(count.inside)}`;
+    const figures = !count ? "" : count.kind === "line" ? `  ${sum(count.into)} in · ${sum(count.out)} out` : `  ${sum(count.inside)}`;
     write(label, `${label.dataset.label}${figures}`);
   }
 }
@@ -274,6 +274,7 @@ function render() {
   labels();
   if (focused) [...root.querySelectorAll("[tabindex]")].find((part) => key(part) === focused)?.focus({ preventScroll: true });
   $("drawing").hidden = !drawn && !editing;
+  $("tools").classList.toggle("away", !$("drawing").hidden);
   $("cancel").hidden = !drawn;
   $("done").hidden = drawn ? drawn.kind === "line" || drawn.points.length < 3 : !editing;
   if (drawn || editing) write($("hint"), hint());

@@ -24,6 +24,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help=INPUTS)
     parser.add_argument("--score", type=fraction, help="lowest score to report, 0..1 (default: the model's)")
     parser.add_argument("--threads", type=count, help=THREADS_HELP)
+    parser.add_argument(
+        "--soft-nms", action="store_true", help="lower the scores of overlapped boxes instead of dropping them"
+    )
     parser.add_argument("--labels", type=Path, help="class names, one per line, instead of the model's")
     add_delegate(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object per image or frame")
@@ -40,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         detector = stack.enter_context(
             Detector.open(arguments.model, arguments.threads, arguments.score, arguments.labels, arguments.delegate)
         )
+        detector.soft_nms = arguments.soft_nms
         sources = [open_source(uri) for uri in arguments.inputs]
         for source in sources:
             stack.callback(source.close)

@@ -23,11 +23,13 @@ class Candidates:
         boxes: ``(n, 4)`` float32, ``x1, y1, x2, y2`` in pixels of the input tensor, not clipped.
         scores: ``(n,)`` float32, 0..1.
         class_ids: ``(n,)`` int32.
+        final: Whether the graph has suppressed them already, and the best comes first.
     """
 
     boxes: Floats
     scores: Floats
     class_ids: npt.NDArray[np.int32]
+    final: bool = False
 
 
 def sigmoid(x: Floats) -> Floats:
@@ -45,9 +47,12 @@ def logit(probability: float) -> float:
 
 
 def dequantize(stored: npt.NDArray[Any], spec: TensorSpec) -> Floats:
-    """Real numbers of a tensor: ``(stored - zero_point) * scale``, or the numbers themselves for a float tensor."""
+    """Real numbers of a tensor: ``(stored - zero_point) * scale``, or the numbers themselves for a float tensor.
+
+    What is float32 already is not copied.
+    """
     if not spec.quantized:
-        return stored.astype(np.float32)
+        return stored.astype(np.float32, copy=False)
     real: Floats = (stored.astype(np.float32) - spec.zero_point) * np.float32(spec.scale)
     return real
 

@@ -18,6 +18,8 @@ from runtime.decode.single import find_output, finite, no_candidates
 from runtime.engine import Executor, Outputs
 from runtime.errors import InputError
 
+_LEAST, _ONE = np.float32(-0.5), np.float32(1)
+
 
 class PostprocessDecoder:
     """Reads the four outputs.
@@ -31,7 +33,7 @@ class PostprocessDecoder:
     """
 
     def __init__(self, card: ModelCard, executor: Executor) -> None:
-        self._classes = len(card.labels.names)
+        self._most = np.float32(len(card.labels.names) - 0.75)
         self._sides = np.array([card.input.width, card.input.height] * 2, np.float32)
         self._box, self._class, self._score, self._count = (
             find_output(card, executor, kind) for kind in ("box", "class", "score", "count")
@@ -41,18 +43,25 @@ class PostprocessDecoder:
         slots = shapes[1][-1] if shapes[1] else 0
         if shapes[0] != (1, slots, 4) or shapes[1:3] != [(1, slots)] * 2 or shapes[3] not in ((1,), (), (1, 1)):
             raise InputError(f"{card.name} has outputs of shapes {shapes}", "expected (1, n, 4), (1, n), (1, n), (1,)")
+        # Where x1, y1, x2 and y2 of each box lie among all its numbers.
+        self._corners = np.arange(4 * slots).reshape(-1, 4)[:, [1, 0, 3, 2]]
 
     def decode(self, outputs: Outputs, score: float) -> Candidates:
         """Candidates with a score of at least ``score``, best first."""
-        count = max(0, int(finite(self._real(outputs, self._count))[0]))
-        scores = self._real(outputs, self._score)[:count]
-        class_ids = np.rint(finite(self._real(outputs, self._class)[:count])).astype(np.int32)
-        kept = ((scores >= score) & (class_ids >= 0) & (class_ids < self._classes)).nonzero()[0]
+        scores, numbers = self._real(outputs, self._score), self._real(outputs, self._class)
+        # Comparisons are false where there is no number.
+        good = (scores >= np.float32(score)) & (numbers >= _LEAST) & (numbers <= self._most)
+        kept = good.nonzero()[0]
+        kept = kept[: kept.searchsorted(self._real(outputs, self._count)[0])]
         if not len(kept):
             return no_candidates()
-        stored = outputs.output_view(self._box).reshape(-1, 4).take(kept, axis=0)
-        boxes = finite(dequantize(stored, self._specs[self._box]))[:, [1, 0, 3, 2]] * self._sides
-        return Candidates(boxes, np.minimum(scores.take(kept), np.float32(1)), class_ids.take(kept))
+        scores = np.fmin(scores.take(kept), _ONE)
+        if (scores[1:] > scores[:-1]).any():  # Not as the op leaves them.
+            order = np.argsort(-scores, kind="stable")
+            kept, scores = kept.take(order), scores.take(order)
+        boxes = finite(self._real(outputs, self._box).take(self._corners.take(kept, axis=0)))
+        boxes *= self._sides
+        return Candidates(boxes, scores, np.rint(numbers.take(kept)).astype(np.int32), final=True)
 
     def _real(self, outputs: Outputs, index: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
         return dequantize(outputs.output_view(index), self._specs[index]).reshape(-1)

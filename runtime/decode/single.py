@@ -61,13 +61,13 @@ def corners(boxes: Floats, factor: npt.NDArray[np.float32]) -> Floats:
         factor: ``(2,)`` pixels per unit, x and y.
     """
     centre = finite(boxes[:, :2]) * factor
-    half = np.maximum(finite(boxes[:, 2:]), 0) * (factor / 2)
+    half = np.fmin(np.fmax(boxes[:, 2:], 0), _FAR) * (factor / 2)
     return np.concatenate([centre - half, centre + half], axis=1, dtype=np.float32)
 
 
 def finite(numbers: Floats) -> Floats:
-    """The numbers with what is not finite, or absurdly large, replaced."""
-    return np.clip(np.nan_to_num(numbers, nan=0.0), -_FAR, _FAR)
+    """The numbers with what is no number, infinite or absurdly large replaced by a number far below or above."""
+    return np.fmin(np.fmax(numbers, -_FAR), _FAR)
 
 
 def unit_pixels(card: ModelCard) -> npt.NDArray[np.float32]:

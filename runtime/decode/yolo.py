@@ -67,7 +67,9 @@ class _Head:
     def set_score(self, score: float) -> None:
         """Works out the stored numbers that can reach a score."""
         self._score = score
-        self._bounds = _Bounds.make(self._objectness_of, self._class_of, self._objectness_spec, self._class_spec, score)
+        self._bounds = _Bounds.make(
+            self._objectness_of, self._class_of, self._objectness_spec, self._class_spec, score, self._classes
+        )
 
     def decode(self, outputs: Outputs) -> Candidates | None:
         """The head's candidates, ``None`` when there are none."""
@@ -80,8 +82,7 @@ class _Head:
         stored = stored.take(anchors)
         classes = outputs.output_view(self._class).reshape(-1, self._classes).take(anchors, axis=0)
         if self._bounds.classes is not None:
-            passed = classes >= self._bounds.classes.take(stored.view(np.uint8))[:, None]
-            rows, class_ids = passed.nonzero()
+            rows, class_ids = (classes >= self._bounds.classes.take(stored.view(np.uint8), axis=0)).nonzero()
             scores = self._objectness_of(stored).take(rows) * self._class_of(classes[rows, class_ids])
         else:
             every = self._objectness_of(stored)[:, None] * self._class_of(classes)
@@ -108,8 +109,8 @@ class _Bounds:
 
     Attributes:
         objectness: Stored objectness that reaches the score when the class is certain; ``None`` when none does.
-        classes: Stored class logit that reaches the score, by the byte that stores the objectness; ``None`` for
-            tensors that are not 8 bits wide, whose scores are computed instead.
+        classes: ``(256, classes)``: stored class logit that reaches the score, by the byte that stores the objectness,
+            repeated for every class; ``None`` for tensors that are not 8 bits wide, whose scores are computed instead.
     """
 
     objectness: Any
@@ -117,7 +118,13 @@ class _Bounds:
 
     @classmethod
     def make(
-        cls, objectness_of: Lookup, class_of: Lookup, objectness: TensorSpec, class_: TensorSpec, score: float
+        cls,
+        objectness_of: Lookup,
+        class_of: Lookup,
+        objectness: TensorSpec,
+        class_: TensorSpec,
+        score: float,
+        classes: int,
     ) -> _Bounds:
         """The bounds of one head."""
         if objectness_of.ascending is None or class_of.ascending is None:
@@ -130,4 +137,5 @@ class _Bounds:
             return cls(None, None)
         # Where even the largest class logit misses the entry is never used: such objectness lies below the bound.
         first = stored_values(class_)[np.minimum(misses, 255)].astype(class_.dtype)
-        return cls(stored_values(objectness)[hits[0]].astype(objectness.dtype), by_byte(first, objectness))
+        rows = np.repeat(by_byte(first, objectness)[:, None], classes, axis=1)
+        return cls(stored_values(objectness)[hits[0]].astype(objectness.dtype), rows)

@@ -146,6 +146,49 @@ def test_a_failing_source_ends_all_with_its_own_error() -> None:
     assert running() == 0
 
 
+def test_a_failure_while_boxes_are_read_ends_all_with_its_own_error() -> None:
+    class Unreadable(SlowDetector):
+        def finish(self, inferred: Inferred) -> Detections:
+            raise RunError("the outputs are no boxes")
+
+    source = CountingSource(10_000_000)
+    with pytest.raises(RunError, match="no boxes"), pipeline(source, Unreadable()) as broken:
+        list(broken)
+    assert source.closed
+    assert running() == 0
+
+
+def test_what_the_reader_raises_is_what_comes_out() -> None:
+    source = CountingSource(10_000_000)
+    with pytest.raises(ZeroDivisionError), pipeline(source) as running_pipeline:
+        [1 // (5 - result.frame.index) for result in running_pipeline]
+    assert source.next >= 5
+    assert source.closed
+    assert running() == 0
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_nothing_piles_up_before_a_slow_reader(live: bool) -> None:
+    """However long the reader takes, as many pictures are held as there are stages and slots."""
+    held, most = set(), 0
+
+    class Counting(SlowDetector):
+        def prepare(self, frame: Frame) -> Frame:
+            nonlocal most
+            held.add(frame.index)
+            most = max(most, len(held))
+            return frame
+
+        def discard(self, frame: Frame) -> None:
+            held.discard(frame.index)
+
+    with pipeline(CountingSource(200, live=live, interval=0.0005 if live else 0), Counting()) as running_pipeline:
+        for result in running_pipeline:
+            time.sleep(0.003)
+            held.discard(result.frame.index)
+    assert most <= 5
+
+
 def test_slot_counts_what_it_drops_and_wakes_on_close() -> None:
     slot: Slot[int] = Slot()
     assert slot.put(1, replace=True)

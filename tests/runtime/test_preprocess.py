@@ -174,3 +174,39 @@ def test_wrong_tensors_are_refused() -> None:
         Preprocessor(InputSpec("x", 64, 48), FORMATS["float32"])
     with pytest.raises(InputError, match="is int32"):
         Preprocessor(InputSpec("x", 32, 24), TensorSpec("x", (1, 24, 32, 3), np.dtype(np.int32)))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("color", ["rgb", "bgr"])
+@pytest.mark.parametrize(("width", "height"), [(640, 640), (300, 641), (641, 300)])
+def test_large_letterboxed_picture(name: str, color: Color, width: int, height: int) -> None:
+    """Larger than a band of rows, with margins on one side or the other, against the definition."""
+    own = FORMATS[name]
+    tensor = TensorSpec("x", (1, 320, 416, 3), own.dtype, own.scale, own.zero_point)
+    spec = InputSpec("x", 416, 320, color, "letterbox", *NORMALISATIONS["per channel"], pad_value=114)
+    frame = Frame(picture(6, width, height), "bgr")
+    view: np.ndarray[Any, Any] = np.full(tensor.shape, 55, tensor.dtype)
+    placement = Preprocessor(spec, tensor).write(frame, view)
+    (left, top), ratio = placement.offset, placement.scale
+    size = round(width * ratio[0]), round(height * ratio[1])
+    whole = np.full((320, 416, 3), 114, np.uint8)
+    whole[int(top) : int(top) + size[1], int(left) : int(left) + size[0]] = cv2.resize(frame.pixels, size)
+    ordered = whole[:, :, ::-1] if color == "rgb" else whole
+    np.testing.assert_array_equal(view[0], expected_tensor(spec, tensor, ordered))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "seen"),
+    [
+        (np.zeros((20, 30), np.uint8), r"shape \(20, 30\) and type uint8"),
+        (np.zeros((20, 30, 4), np.uint8), r"shape \(20, 30, 4\)"),
+        (np.zeros((0, 30, 3), np.uint8), r"shape \(0, 30, 3\)"),
+        (np.zeros((20, 30, 3), np.float32), "type float32"),
+    ],
+)
+def test_what_is_no_colour_picture_is_refused(pixels: Any, seen: str) -> None:
+    view = np.zeros((1, 24, 32, 3), np.uint8)
+    preprocessor = Preprocessor(InputSpec("x", 32, 24), FORMATS["uint8 1/255"])
+    preprocessor.write(Frame(np.zeros((20, 30, 3), np.uint8)), view)
+    with pytest.raises(InputError, match=seen):
+        preprocessor.write(Frame(pixels), view)
