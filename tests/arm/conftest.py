@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from tests.arm.boards import Machine, UserLand, needs
-
-WITH_MACHINES = os.environ.get("EDGEWREN_ARM_MACHINES") == "1"
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves the tests of whole machines out, but where they are asked for: a boot alone takes a minute."""
-    if WITH_MACHINES:
-        return
-    left_out = [item for item in items if item.get_closest_marker("machine")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("machine")]
 
 
 @pytest.fixture(scope="session")

@@ -23,9 +23,8 @@ from runtime.scenes import draw_scene
 from tests.arm.boards import CORES, Board, UserLand, free_port
 from tests.arm.boards.board import listens, until
 from tests.arm.boards.cache import kept
-from tests.arm.conftest import WITH_MACHINES
 from tests.arm.device import PYTHON, install, project_wheel
-from tests.conftest import ROOT, SHARED, SHARED_ABSENT, run_module
+from tests.conftest import ROOT, SHARED, SHARED_ABSENT, WITH_MACHINES, run_module
 
 # Minutes of emulation: make test-arm.
 pytestmark = pytest.mark.machine
