@@ -32,7 +32,7 @@ from runtime.detector import Detector
 from runtime.errors import EdgewrenError, InputError
 from runtime.frame import Frame
 from runtime.pipeline import Pipeline, Result
-from runtime.sources import Source, open_source
+from runtime.sources import Source, open_lasting
 from runtime.track import Tracked
 
 _IDLE_S = 1.0  # without a frame: then the outputs get figures alone
@@ -355,7 +355,7 @@ class Session:
         return detector
 
     def _open_source(self, name: str) -> Source:
-        return open_source(self._sources[name])
+        return open_lasting(self._sources[name])
 
     def _changed(self, before: Chosen, after: Chosen) -> None:
         if (before.model, before.source) != (after.model, after.source):

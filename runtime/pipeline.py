@@ -23,6 +23,8 @@ from runtime.slot import Slot
 from runtime.sources import Source, frames
 from runtime.stages import Inferred, Prepared
 
+_WAKE_S = 0.1
+
 
 @dataclass(frozen=True)
 class Result:
@@ -107,7 +109,11 @@ class Pipeline:
     ) -> None:
         self.stop()
         for thread in self._threads:
-            thread.join()
+            thread.join(_WAKE_S)
+            while thread.is_alive():
+                # It may have begun to wait for a camera just after it was woken.
+                self._wake()
+                thread.join(_WAKE_S)
         if not self.keep:
             self._source.close()
 
@@ -142,7 +148,10 @@ class Pipeline:
         self._stopping.set()
         self._captured.close()
         self._inferred.close()
-        # A source that waits for a camera to come back would be waited for.
+        self._wake()
+
+    def _wake(self) -> None:
+        """A source that waits for a camera to come back would be waited for."""
         if interrupt := getattr(self._source, "interrupt", None):
             interrupt()
 

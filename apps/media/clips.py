@@ -70,6 +70,11 @@ class ClipOutput:
         """Frames left out because writing fell behind."""
         return self._worker.dropped
 
+    @property
+    def waiting(self) -> int:
+        """Frames that were taken and are not written yet."""
+        return self._worker.waiting
+
     def show(self, moment: Moment) -> None:
         """Takes one moment; those with events come first."""
         happened = moment.frame.happened

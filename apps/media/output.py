@@ -82,6 +82,11 @@ class MediaOutput:
         """Frames left out of recordings and clips because writing fell behind."""
         return self._recorder.dropped + (self._clips.dropped if self._clips else 0)
 
+    @property
+    def waiting(self) -> int:
+        """Frames that were taken and are not written yet."""
+        return self._recorder.waiting + (self._clips.waiting if self._clips else 0)
+
     def record(self, on: bool) -> None:
         """Switches the recording on or off; returns at once."""
         if on:

@@ -70,6 +70,11 @@ class Recorder:
         """Frames left out because writing fell behind."""
         return self._worker.dropped
 
+    @property
+    def waiting(self) -> int:
+        """Frames that were taken and are not written yet."""
+        return self._worker.waiting
+
     def start(self) -> None:
         """Switches it on; returns at once."""
         self._on.set()

@@ -70,7 +70,7 @@ class MediaStore:
         self._mutex = threading.RLock()
         check_writable(folder / "media")
         self._lock = _lock(folder)
-        self._growing: dict[Path, tuple[str, float, int]] = {}
+        self._growing: dict[Path, tuple[str, int]] = {}
         self._listed: dict[str, Media] = {}
         self._sorted: tuple[Media, ...] = ()
         self._adopt()
@@ -110,12 +110,12 @@ class MediaStore:
         with self._mutex:
             self.make_room()
             stamp = time.strftime(_STAMP, time.gmtime(when))
-            taken = {*self._listed, *(name for name, _, _ in self._growing.values())}
             number = event if event is not None else 1
-            while (name := f"{kind}-{stamp}-{number}{suffix}") in taken and event is None:
+            while event is None and self._is_taken(f"{kind}-{stamp}-{number}{suffix}"):
                 number += 1
-            scratch = self.folder / f"{_GROWING}{name}"
-            self._growing[scratch] = (f"{kind}-{stamp}-{number}", when, number)
+            stem = f"{kind}-{stamp}-{number}"
+            scratch = self._scratch(f"{stem}{suffix}")
+            self._growing[scratch] = (stem, number)
             return scratch
 
     def commit(self, scratch: Path, last_event: int | None = None) -> Media:
@@ -131,7 +131,7 @@ class MediaStore:
         try:
             _sync(scratch)
             with self._mutex:
-                stem, _, first = self._growing[scratch]
+                stem, first = self._growing[scratch]
                 more = f"-{last_event}" if last_event is not None and last_event > first else ""
                 target = self.folder / f"{stem}{more}{scratch.suffix}"
                 os.replace(scratch, target)
@@ -167,6 +167,12 @@ class MediaStore:
     def close(self) -> None:
         """Lets another program use the folder."""
         os.close(self._lock)
+
+    def _scratch(self, name: str) -> Path:
+        return self.folder / f"{_GROWING}{name}"
+
+    def _is_taken(self, name: str) -> bool:
+        return name in self._listed or self._scratch(name) in self._growing
 
     def _trim(self) -> None:
         with self._mutex:

@@ -45,10 +45,15 @@ class Worker:
         """
         if self._failure:
             raise self._failure
-        if self._tasks.qsize() >= (_QUEUED_URGENT if urgent else _QUEUED):
+        if self.waiting >= (_QUEUED_URGENT if urgent else _QUEUED):
             self.dropped += 1
         else:
             self._tasks.put(task)
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that were taken and not begun yet."""
+        return self._tasks.qsize()
 
     def order(self, task: Callable[[], None]) -> None:
         """Does this after all that was taken before, in any case."""

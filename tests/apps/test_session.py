@@ -31,7 +31,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
         {"film": lambda: Film(3 * CYCLE), "camera": lambda: Film(None, "camera"), "other": lambda: Film(None, "other")},
     )
     monkeypatch.setattr("apps.session.Detector.open", made.open_model)
-    monkeypatch.setattr("apps.session.open_source", made.open_source)
+    monkeypatch.setattr("apps.session.open_lasting", made.open_source)
     return made
 
 
