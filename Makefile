@@ -8,6 +8,14 @@ OUTPUT  ?=
 DATA    ?=
 MIRROR  ?=
 THREADS ?= 1,2,4
+# Boards: PI=user@host[:port], or INVENTORY=file for a fleet. SSH_CONFIG is ssh -F.
+PI         ?=
+INVENTORY  ?=
+LIMIT      ?=
+PORT       ?=
+OPTIONS    ?=
+DRILL      ?=
+SSH_CONFIG ?=
 VENV    := .venv
 PY      := $(VENV)/bin/python
 ORACLE  := .venv-oracle
@@ -24,7 +32,23 @@ ifeq ($(filter eval,$(MAKECMDGOALS))$(DATA),eval)
 $(error DATA is empty; expected a folder of annotated images; type make eval DATA=dir)
 endif
 
-.PHONY: all help setup setup-dev models live eval bench test lint format clean distclean
+BOARD = $(if $(INVENTORY),--inventory "$(INVENTORY)" $(if $(LIMIT),--limit "$(LIMIT)"),"$(PI)") \
+  $(if $(SSH_CONFIG),--ssh-config "$(SSH_CONFIG)")
+# On a fleet these are variables of its inventory.
+RUNS_THERE = $(if $(INVENTORY),,--model "$(MODEL)" $(if $(SOURCE),--source "$(SOURCE)") \
+  $(if $(PORT),--port "$(PORT)") $(if $(OPTIONS),--options="$(OPTIONS)")) $(if $(DRILL),--drill "$(DRILL)")
+
+ifneq ($(filter deploy check rollback status logs undeploy,$(MAKECMDGOALS)),)
+ifeq ($(PI)$(INVENTORY),)
+$(error PI is empty; expected a board; type make $(firstword $(MAKECMDGOALS)) PI=pi@raspberrypi.local)
+endif
+endif
+ifeq ($(filter fleet,$(MAKECMDGOALS))$(INVENTORY),fleet)
+$(error INVENTORY is empty; expected the boards in Ansible's form; type make fleet INVENTORY=boards.yml)
+endif
+
+.PHONY: all help setup setup-dev setup-deploy models live eval bench test test-arm bench-arm lint format clean distclean
+.PHONY: check deploy fleet rollback status logs undeploy
 .DEFAULT_GOAL := all
 
 all: setup ## set up, build the default model, show it on drawn scenes or on SOURCE=video|camera|folder
@@ -58,11 +82,39 @@ eval: setup ## accuracy of MODEL= on annotated images DATA=dir, beside the float
 	@$(PY) -m convert evaluate "$(MODEL_FILE)" --data "$(DATA)" \
 	  $(addprefix --reference ,$(wildcard build/sources/$(basename $(notdir $(MODEL_FILE)))/*.cfg))
 
-bench: setup ## milliseconds per frame of MODEL= on this machine
-	@$(PY) -m runtime bench "$(MODEL_FILE)" --threads $(THREADS)
+bench: setup ## milliseconds per frame of MODEL= on this machine, or on the board PI= of what was deployed there
+	@$(if $(PI),$(PY) -m deploy bench $(BOARD) --threads $(THREADS),$(PY) -m runtime bench "$(MODEL_FILE)" --threads $(THREADS))
+
+check: setup-deploy ## is the board PI= ready? nothing is changed there
+	@$(PY) -m deploy check $(BOARD) $(RUNS_THERE)
+
+deploy: setup-deploy ## MODEL= and SOURCE= run on the board PI=user@host as a service; a bad release undoes itself
+	@$(if $(INVENTORY)$(filter %.tflite,$(MODEL)),,$(PY) -m convert build $(MODEL) $(MIRROR_FLAG))
+	@$(PY) -m deploy install $(BOARD) $(RUNS_THERE)
+
+fleet: deploy ## the same for the boards of INVENTORY=file: a canary first, then the rest
+
+rollback: setup-deploy ## the release before on PI= or INVENTORY=
+	@$(PY) -m deploy rollback $(BOARD)
+
+status: setup-deploy ## what runs on PI= or INVENTORY=
+	@$(PY) -m deploy status $(BOARD)
+
+logs: setup-deploy ## what the service on PI= says
+	@$(PY) -m deploy logs $(BOARD)
+
+undeploy: setup-deploy ## remove everything from PI= or INVENTORY=
+	@$(PY) -m deploy undeploy $(BOARD)
 
 test: setup-dev $(ORACLE)/.ready ## the whole test suite, set-up included
 	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+test-arm: setup-dev ## the device side on emulated ARM boards, deployments to machines included (Debian, root)
+	@EDGEWREN_MACHINES=1 $(PY) -m pytest -n 0 tests/arm tests/deploy
+
+bench-arm: setup-dev ## instructions per frame on emulated Cortex-A53, A72 and A76 (a regression figure, no time)
+	@$(PY) -m tests.arm.count $(wildcard build/models/playing-cards.tflite build/models/yolo-fastest-1.1.tflite) \
+	  --json build/bench-arm.json
 
 lint: setup-dev ## ruff and mypy
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
@@ -79,6 +131,7 @@ distclean: clean ## remove the environments too
 # The developer's set-up holds all of the user's.
 setup: $(if $(wildcard $(VENV)/.ready-dev),$(VENV)/.ready-dev,$(VENV)/.ready-convert)
 setup-dev: $(VENV)/.ready-dev
+setup-deploy: $(if $(wildcard $(VENV)/.ready-dev),$(VENV)/.ready-dev,$(VENV)/.ready-deploy)
 
 $(VENV)/.ready-%: pyproject.toml
 	@$(find_python); $(make_venv)

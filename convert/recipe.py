@@ -197,7 +197,7 @@ def _requirements(recipe: Recipe) -> list[tuple[bool, str, str]]:
     """What the types of the fields cannot say."""
     rows = _budget_requirements(recipe.budget) if recipe.budget else []
     rows += _train_requirements(recipe.train) if recipe.train else []
-    rows += _prune_requirements(recipe.prune) if recipe.prune else []
+    rows += _prune_requirements(recipe.prune, recipe.train is not None) if recipe.prune else []
     return rows + (_qat_requirements(recipe.qat, recipe.train) if recipe.qat else [])
 
 
@@ -210,8 +210,9 @@ def _budget_requirements(budget: Budget) -> list[tuple[bool, str, str]]:
     ]
 
 
-def _prune_requirements(plan: PruneRecipe) -> list[tuple[bool, str, str]]:
+def _prune_requirements(plan: PruneRecipe, trained: bool) -> list[tuple[bool, str, str]]:
     given = [target.goal for target in plan.targets]
+    blocks = plan.remove == "blocks"
     return [
         (
             len(given) == 1,
@@ -221,6 +222,8 @@ def _prune_requirements(plan: PruneRecipe) -> list[tuple[bool, str, str]]:
         *((t.value > 0, f"prune.{t.goal} {t.value:g}", "a number above 0") for t in plan.targets),
         (plan.speedup is None or plan.speedup > 1, f"prune.speedup {plan.speedup}", "a number above 1"),
         (plan.ratio is None or plan.ratio < 1, f"prune.ratio {plan.ratio}", "a share below 1"),
+        (not (blocks and plan.ratio), "prune.remove blocks with a ratio", "macs, size, latency or speedup"),
+        (not (blocks and trained), "prune.remove blocks with [train]", "channels"),
         (plan.multiple > 0, f"prune.multiple {plan.multiple}", "at least 1"),
         (plan.rounds > 0, f"prune.rounds {plan.rounds}", "at least 1"),
         (min(plan.train_steps, plan.final_steps) >= 0, "prune's training steps", "at least 0"),

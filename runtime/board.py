@@ -47,8 +47,8 @@ class Throttle:
 
 def cpu_name() -> str:
     """The processor, as the kernel names it; on a Raspberry Pi with the board's name in front."""
-    board = _read("/proc/device-tree/model").strip("\0 \n")
-    found = re.search(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
+    board = read("/proc/device-tree/model").strip("\0 \n")
+    found = re.search(r"^model name\s*:\s*(.+)$", read("/proc/cpuinfo"), re.MULTILINE)
     name = found.group(1) if found else platform.processor() or platform.machine()
     return f"{board} ({name})" if board else name
 
@@ -56,7 +56,7 @@ def cpu_name() -> str:
 def cpu_features() -> list[str]:
     """The instruction-set extensions that decide how fast int8 is, as far as this processor has them."""
     wanted = ("asimd", "asimddp", "i8mm", "sve", "neon", "avx2", "avx512_vnni", "avx_vnni", "amx_int8")
-    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
+    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", read("/proc/cpuinfo"), re.MULTILINE)
     present = set(found.group(1).split()) if found else set()
     return [name for name in wanted if name in present]
 
@@ -75,7 +75,7 @@ def throttle() -> Throttle | None:
 def temperature() -> float | None:
     """Processor temperature in degrees Celsius; ``None`` where nothing tells."""
     try:
-        return int(_read(SYSFS / "class/thermal/thermal_zone0/temp")) / 1000
+        return int(read(SYSFS / "class/thermal/thermal_zone0/temp")) / 1000
     except ValueError:
         return None
 
@@ -83,14 +83,14 @@ def temperature() -> float | None:
 def frequency() -> float | None:
     """Clock of the first core in MHz at this moment; ``None`` where nothing tells."""
     try:
-        return int(_read(SYSFS / "devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")) / 1000
+        return int(read(SYSFS / "devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")) / 1000
     except ValueError:
         return None
 
 
 def free_memory_mb() -> float | None:
     """Memory that programs can still have, in MiB; ``None`` where nothing tells."""
-    found = re.search(r"^MemAvailable:\s*(\d+) kB", _read("/proc/meminfo"), re.MULTILINE)
+    found = re.search(r"^MemAvailable:\s*(\d+) kB", read("/proc/meminfo"), re.MULTILINE)
     return int(found.group(1)) / 1024 if found else None
 
 
@@ -102,7 +102,7 @@ def reset_peak_rss() -> None:
 
 def peak_rss_mb() -> float:
     """Most resident memory of this process so far, in MiB."""
-    found = re.search(r"^VmHWM:\s*(\d+) kB", _read("/proc/self/status"), re.MULTILINE)
+    found = re.search(r"^VmHWM:\s*(\d+) kB", read("/proc/self/status"), re.MULTILINE)
     return int(found.group(1)) / 1024 if found else 0.0
 
 
@@ -111,7 +111,8 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _read(path: str | Path) -> str:
+def read(path: str | Path) -> str:
+    """The text of one of the kernel's small files; empty where there is none."""
     try:
         return Path(path).read_text(errors="replace")
     except OSError:

@@ -23,6 +23,8 @@ class Frame:
         source: Where it came from: a path, a URI, a device.
         index: Position in the source, from 0.
         captured: ``time.monotonic()`` seconds when the picture was taken or read; the start of its latency.
+        media_time: Seconds into the film, of a source that is read faster or slower than it plays; goes on counting
+            when the film starts again. ``None`` where the capture time says when things happened.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -30,6 +32,12 @@ class Frame:
     source: str = ""
     index: int = 0
     captured: float = field(default_factory=time.monotonic)
+    media_time: float | None = None
+
+    @property
+    def happened(self) -> float:
+        """Seconds on the clock that motion is measured by: the film's, else the world's."""
+        return self.captured if self.media_time is None else self.media_time
 
     @property
     def width(self) -> int:

@@ -23,6 +23,8 @@ from runtime.slot import Slot
 from runtime.sources import Source, frames
 from runtime.stages import Inferred, Prepared
 
+_WAKE_S = 0.1
+
 
 @dataclass(frozen=True)
 class Result:
@@ -54,13 +56,32 @@ class Pipeline:
         detector: Used by the pipeline alone as long as it runs.
         loop: Start a file again when it ends.
         paced: Play a file at its own frame rate, as if it were a camera.
+        keep: Leave the source open at the end, for another pipeline to go on with.
+        passed: Called in the capture thread with every frame that is not left out on purpose (:meth:`limit`), before
+            the network sees it or not. Must be quick.
 
-    A stage that fails ends the others, and its error is raised to whoever iterates.
+    A stage that fails ends the others, and its error is raised to whoever takes the results.
+
+    Attributes:
+        keep: As given; may be changed until the end.
     """
 
-    def __init__(self, source: Source, detector: Detector, loop: bool = False, paced: bool = False) -> None:
+    def __init__(
+        self,
+        source: Source,
+        detector: Detector,
+        loop: bool = False,
+        paced: bool = False,
+        *,
+        keep: bool = False,
+        passed: Callable[[Frame], None] | None = None,
+    ) -> None:
+        self.keep = keep
         self._source = source
         self._loop = loop
+        self._passed = passed
+        self._limit: float | None = None
+        self._skipped = 0
         self._pace = 1 / source.fps if paced and source.fps and not source.live else 0.0
         self._replace = source.live or self._pace > 0
         self._stages = detector.stages()
@@ -88,21 +109,51 @@ class Pipeline:
     ) -> None:
         self.stop()
         for thread in self._threads:
-            thread.join()
-        self._source.close()
+            thread.join(_WAKE_S)
+            while thread.is_alive():
+                # It may have begun to wait for a camera just after it was woken.
+                self._wake()
+                thread.join(_WAKE_S)
+        if not self.keep:
+            self._source.close()
 
     def __iter__(self) -> Iterator[Result]:
-        while (inferred := self._inferred.take()) is not None:
-            found = self._stages.finish(inferred)
-            yield Result(inferred.frame, found, time.monotonic(), self._captured.dropped)
-        if self._error is not None:
-            raise self._error
+        while (result := self.take()) is not None:
+            yield result
+
+    def take(self, timeout: float | None = None) -> Result | None:
+        """The next result; ``None`` at the end.
+
+        Args:
+            timeout: Most seconds to wait; by default for ever.
+
+        Raises:
+            TimeoutError: Nothing was found by then.
+            EdgewrenError: What a stage failed with.
+        """
+        inferred = self._inferred.take(timeout)
+        if inferred is None:
+            if self._error is not None:
+                raise self._error
+            return None
+        found = self._stages.finish(inferred)
+        return Result(inferred.frame, found, time.monotonic(), self._captured.dropped + self._skipped)
+
+    def limit(self, fps: float | None) -> None:
+        """Looks at no more than so many frames a second of a live or paced source; all of them with ``None``."""
+        self._limit = fps
 
     def stop(self) -> None:
-        """Asks all stages to end; safe from any thread and from a signal handler's context."""
+        """Asks all stages to end; safe from any thread."""
         self._stopping.set()
         self._captured.close()
         self._inferred.close()
+        self._wake()
+
+    def _wake(self) -> None:
+        """A source that waits for a camera to come back would be waited for."""
+        if interrupt := getattr(self._source, "interrupt", None):
+            interrupt()
 
     def _run(self, stage: Callable[[], None], slots: Sequence[Slot[Any]]) -> None:
         """One stage in its thread. What it left behind before it failed is still worked off by the next one."""
@@ -116,13 +167,23 @@ class Pipeline:
                 slot.close()
 
     def _capture(self) -> None:
-        start, count = time.monotonic(), 0
+        start, count, due = time.monotonic(), 0, 0.0
         for frame in frames(self._source, self._loop):
             if self._pace:
                 self._stopping.wait(max(0.0, start + count * self._pace - time.monotonic()))
                 frame.captured = time.monotonic()
                 count += 1
-            if self._stopping.is_set() or not self._captured.put(self._stages.prepare(frame), replace=self._replace):
+            if self._stopping.is_set():
+                return
+            if self._limit and self._replace:
+                # The frame nearest to its time is taken: cameras do not tick evenly.
+                if frame.captured + (half := 0.5 / (self._source.fps or 30)) < due:
+                    self._skipped += 1
+                    continue
+                due = max(due, frame.captured - half) + 1 / self._limit
+            if self._passed:
+                self._passed(frame)
+            if not self._captured.put(self._stages.prepare(frame), replace=self._replace):
                 return
 
     def _infer(self) -> None:

@@ -49,10 +49,18 @@ class Slot(Generic[T]):
             self._condition.notify_all()
             return True
 
-    def take(self) -> T | None:
-        """Waits for an item; ``None`` once the slot is closed and empty."""
+    def take(self, timeout: float | None = None) -> T | None:
+        """Waits for an item; ``None`` once the slot is closed and empty.
+
+        Args:
+            timeout: Most seconds to wait; by default for ever.
+
+        Raises:
+            TimeoutError: Nothing came by then.
+        """
         with self._condition:
-            self._condition.wait_for(lambda: self._item is not None or self._closed)
+            if not self._condition.wait_for(lambda: self._item is not None or self._closed, timeout):
+                raise TimeoutError
             item, self._item = self._item, None
             self._condition.notify_all()
             return item

@@ -2,6 +2,8 @@
 
 What was found is kept in ``edgewren/threads.json`` below the user's cache folder (``XDG_CACHE_HOME``, or ``~/.cache``),
 by the model's content and by the board, so that a changed file or another board never gets another's figure.
+
+Every program that opens a model looks here; what only one with tuned models needs is imported where it is used.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from runtime import board
 from runtime.files import make_folder, replacing
 
 # More threads must pay by so much: a core that is not used stays for the camera and the page.
@@ -101,11 +102,13 @@ def _rows(text: str) -> list[dict[str, Any]]:
 
 
 def _board() -> str:
+    from runtime import board
+
     return f"{board.cpu_name()}, {board.available_cores()} cores"
 
 
 def _digest(model: Path) -> str:
-    import hashlib  # brings OpenSSL, which a program without tuned models does without
+    import hashlib
 
     with model.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -24,6 +24,8 @@ ORACLE_PYTHON = ROOT / ".venv-oracle" / "bin" / "python"
 NO_SKIP = os.environ.get("EDGEWREN_NO_SKIP") == "1"
 SHARED_ABSENT = "needs real weights and pictures in EDGEWREN_SHARED (default ../shared)"
 
+WITH_MACHINES = os.environ.get("EDGEWREN_MACHINES") == "1"
+
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=SHARED_ABSENT)
 
 
@@ -37,6 +39,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             report.outcome = "failed"
             report.longrepr = f"skipped, but nothing may be skipped here: {reason}"
     return report
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves the tests of whole machines out, but where they are asked for: they take minutes."""
+    if WITH_MACHINES:
+        return
+    left_out = [item for item in items if item.get_closest_marker("machine")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("machine")]
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,9 @@ from tests.conftest import ROOT
 
 # Third-party packages and own packages each folder may use.
 ALLOWED = {
-    "runtime": {"numpy", "cv2", "runtime"},
+    "runtime": {"numpy", "cv2", "av", "picamera2", "runtime"},
     "apps": {"numpy", "cv2", "tornado", "paho", "prometheus_client", "runtime", "apps"},
+    "deploy": {"cv2", "numpy", "packaging", "ansible", "apps", "convert", "runtime", "deploy"},
     "convert": {
         *("numpy", "cv2", "tensorflow", "keras", "ai_edge_litert", "ai_edge_quantizer", "flatbuffers", "pycocotools"),
         *("h5py", "matplotlib", "tomli_w"),
@@ -40,6 +41,15 @@ def test_folder_imports_only_what_it_may(path: Path) -> None:
     folder = path.relative_to(ROOT).parts[0]
     foreign = set(imported(path)) - ALLOWED[folder] - set(sys.stdlib_module_names)
     assert not foreign
+
+
+ON_THE_BOARD = sorted((ROOT / "deploy" / "board").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", ON_THE_BOARD, ids=lambda path: path.name)
+def test_the_agent_on_a_board_needs_python_alone(path: Path) -> None:
+    assert set(imported(path)) - set(sys.stdlib_module_names) <= {"deploy"}
+    assert "deploy.board" in path.read_text() or "from deploy" not in path.read_text()
 
 
 KERAS_ALONE = [path for folder in ("models", "train") for path in sorted((ROOT / "convert" / folder).rglob("*.py"))]

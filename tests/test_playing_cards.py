@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,11 @@ from runtime.detector import Detector
 from runtime.modelfile import require_card
 from runtime.nms import iou_matrix
 from runtime.scenes import CardMotion
+from tests.apps.browser import Visit, browser
+from tests.apps.card_video import FRAMES, RANK, offset, write_video
 from tests.conftest import ROOT, needs_shared, run_module
+
+__all__ = ["browser"]  # a fixture
 
 NAME = "playing-cards"
 
@@ -137,3 +145,70 @@ def test_readme_shows_figures_of_the_record() -> None:
     for key, value in record["float_accuracy"].items():
         if "cards/test" in key:
             assert f"{value:.1f}" in text, key
+
+
+@contextlib.contextmanager
+def live_page(browser: Any, *arguments: object) -> Iterator[Visit]:
+    """The live app as a process, and a visit of its page."""
+    command = [sys.executable, "-m", "apps.live", *map(str, arguments), "http://127.0.0.1:0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert process.stderr
+        visit = Visit(browser, process.stderr.readline().split("live page: ")[1].split()[0])
+        yield visit
+        assert visit.complaints == []
+        visit.close()
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+FACTS = "import('/state.js').then(({state}) => state.facts)"
+
+
+def test_the_live_page_shows_cards_where_they_are(model: Path, browser: Any) -> None:
+    """The whole way: scene, network, tracking, server, browser; the truth is drawn again from the frame's number."""
+    truth, errors = CardMotion(0, 640, 480), list[float]()
+    moved: set[int] = set()
+    with live_page(browser, model, "synthetic://cards?fps=0") as visit:
+        deadline = time.monotonic() + 60
+        while len(moved) < 12 and time.monotonic() < deadline:
+            visit.page.wait_for_timeout(100)
+            facts = visit.page.evaluate(FACTS)
+            if facts["frame"] in moved:
+                continue
+            moved.add(facts["frame"])
+            scene = truth.at(facts["frame"] / 30)
+            for found in facts["detections"]:
+                overlap = iou_matrix(np.array([found["box"]], np.float32), scene.boxes)[0]
+                errors += np.abs(scene.boxes[overlap.argmax()] - found["box"]).tolist()
+    assert len(moved) == 12
+    # The network places an edge of a card of 200 pixels about this well; drawing adds nothing to it.
+    assert len(errors) > 80
+    assert float(np.median(errors)) <= 5
+
+
+def test_a_line_drawn_in_the_page_counts_a_cards_crossings(model: Path, browser: Any, tmp_path: Path) -> None:
+    write_video(tmp_path / "card.mp4")
+    crossed = {True: 0, False: 0}  # towards the right, towards the left
+    with live_page(browser, model, tmp_path / "card.mp4", "--loop") as visit:
+        page = visit.page
+
+        def side() -> float:
+            return offset(page.evaluate(FACTS)["frame"] % FRAMES)
+
+        visit.until(lambda: side() < -100)
+        page.click("#add-line")
+        page.mouse.click(*visit.at(0.5, 0.95))
+        page.mouse.click(*visit.at(0.5, 0.05))
+        right, deadline = False, time.monotonic() + 30
+        # Twice each way, and then well away from the line.
+        while (sum(crossed.values()) < 4 or abs(side()) < 150) and time.monotonic() < deadline:
+            page.wait_for_timeout(60)
+            if abs(place := side()) > 40 and (place > 0) != right:
+                right = place > 0
+                crossed[right] += 1
+        visit.until(lambda: page.locator("[data-count=into]").is_visible())
+        counted = [int(page.inner_text(f"[data-count={way}]")) for way in ("into", "out")]
+        assert counted == [crossed[True], crossed[False]] == [2, 2]
+        assert page.inner_text("#counters .by-class") == f"{RANK} 2 in, 2 out"

@@ -1,39 +1,132 @@
-"""Outputs of the live app: those of ``runtime.sinks`` and the live page."""
+"""Outputs of the live app, by name."""
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from apps.outputs.web import WebOutput
-from runtime.card import ModelCard
+from apps.moment import Figures, Moment, Output
+from apps.options import DEFAULT_OUTPUT, Options
+from apps.session import Session
 from runtime.errors import InputError
+from runtime.files import read_text
 from runtime.sinks import Sink, open_sink
-from runtime.sources import Source
 
-DEFAULT = "http://127.0.0.1:8080"
+if TYPE_CHECKING:
+    from apps.metrics import Metrics
 
 
-def open_output(uri: str, card: ModelCard, source: Source) -> Sink | WebOutput:
+class SinkOutput:
+    """Files of frames and boxes: what ``runtime.sinks`` writes.
+
+    Args:
+        sink: Closed with this.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def show(self, moment: Moment) -> None:
+        """Writes a frame and its boxes."""
+        self._sink.labels = moment.labels
+        self._sink.write(moment.frame, moment.found)
+
+    def tell(self, figures: Figures) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Completes the file."""
+        self._sink.close()
+
+
+def open_outputs(options: Options, session: Session, say: Callable[[str], None]) -> Iterator[Output]:
+    """Opens all outputs, one after the other: who asks for them closes what is open when one fails.
+
+    Raises:
+        InputError: See :func:`open_output`; a media folder or webhook that cannot be.
+    """
+    if options.media:
+        from apps.media import MediaOptions, MediaOutput
+
+        chosen = {field.name: getattr(options, field.name) for field in dataclasses.fields(MediaOptions)}
+        media = MediaOutput(options.media, MediaOptions(**chosen), session.notices.set)
+        session.record_with(media, media.library)
+        yield media
+    for uri in options.outputs:
+        yield from open_output(uri, session, say)
+    for url in options.webhooks:
+        from apps.outputs.webhook import WebhookOutput
+
+        yield WebhookOutput(url, say)
+
+
+def open_output(uri: str, session: Session, say: Callable[[str], None]) -> tuple[Output, ...]:
     """Opens an output by name.
 
     Args:
-        uri: ``http://HOST:PORT``, or what :func:`runtime.sinks.open_sink` takes.
-        card: The running model's card.
-        source: Where the frames come from.
+        uri: ``http://HOST:PORT``, ``mqtt://..``, or what :func:`runtime.sinks.open_sink` takes.
+        session: Open; gives the class names, and takes what the page and MQTT ask for.
+        say: Takes one line for the terminal or log.
 
     Raises:
         InputError: An unknown kind of name, an address that cannot be served, a place that cannot be written.
     """
-    if not uri.startswith("http://"):
-        return open_sink(uri, card.labels.names, source)
+    scheme = uri.partition("://")[0]
+    if scheme == "http":
+        return _open_page(uri, session, say)
+    if scheme in ("mqtt", "mqtts"):
+        from apps.outputs.mqtt import MqttOutput
+
+        name = f"Edgewren {os.uname().nodename}"
+        return (MqttOutput(uri, name, session, say, _secret(session.options.mqtt_password_file)),)
+    return (SinkOutput(open_sink(uri, session.detector.labels, session.source)),)
+
+
+def _secret(path: Path | None) -> str | None:
+    """The first line of a file."""
+    return read_text(path, "a password on one line").splitlines()[0].strip() if path else None
+
+
+def serves_page(uri: str) -> bool:
+    """Whether somebody may watch this output."""
+    return uri.startswith("http://")
+
+
+def _open_page(uri: str, session: Session, say: Callable[[str], None]) -> tuple[Output, ...]:
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname or "127.0.0.1", parts.port if parts.port is not None else 8080
     except ValueError:
         host, port, parts = "", 0, urlsplit("")
     if not host or parts.path.strip("/"):
-        raise InputError(f"{uri} is not an address to serve", "expected http://HOST:PORT", f"give {DEFAULT}")
-    return WebOutput(host, port, card)
+        raise InputError(f"{uri} is not an address to serve", "expected http://HOST:PORT", f"give {DEFAULT_OUTPUT}")
+    from apps.metrics import Metrics
+    from apps.server import WebOutput, find_token
+
+    metrics = Metrics(session.state()["model"])
+    page = WebOutput(
+        host,
+        port,
+        session,
+        token=find_token(host, session.options.token_file),
+        media=session.library,
+        metrics=lambda: _scraped(metrics, session),
+        health=lambda: session.health.check(time.monotonic()),
+    )
+    # A service manager keeps what is said in its journal, where no token belongs.
+    shown = page.url.partition("?")[0] if "NOTIFY_SOCKET" in os.environ else page.url
+    say(f"live page: {shown}  (Ctrl-C stops)")
+    return metrics, page
 
 
-__all__ = ["DEFAULT", "WebOutput", "open_output"]
+def _scraped(metrics: Metrics, session: Session) -> str:
+    metrics.model(session.state()["model"])
+    return metrics.text().decode()
+
+
+__all__ = ["SinkOutput", "open_output", "open_outputs", "serves_page"]

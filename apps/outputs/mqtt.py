@@ -60,7 +60,7 @@ def parse_address(uri: str) -> Address:
     if parts.password:
         raise InputError(
             "the MQTT address holds a password, which every user of this machine could read",
-            f"expected it in the variable {PASSWORD_VARIABLE}",
+            f"expected it in the variable {PASSWORD_VARIABLE}, or with --mqtt-password-file",
             "take it out of the address",
         )
     topic = parts.path.strip("/")
@@ -110,12 +110,20 @@ class MqttOutput:
         name: Of the model or camera: what Home Assistant calls the device.
         controls: Takes the commands; without it there is no ``set``.
         say: Takes one line for the user when the connection comes or goes.
+        password: For the user of the address; by default that of the environment.
 
     Raises:
         InputError: Not such an address.
     """
 
-    def __init__(self, uri: str, name: str, controls: Controls | None, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        uri: str,
+        name: str,
+        controls: Controls | None,
+        say: Callable[[str], None],
+        password: str | None = None,
+    ) -> None:
         self.address = address = parse_address(uri)
         self._name = name
         self._controls = controls
@@ -130,7 +138,7 @@ class MqttOutput:
         client.reconnect_delay_set(1, 30)
         client.connect_timeout = 5.0
         if address.user:
-            client.username_pw_set(address.user, os.environ.get(PASSWORD_VARIABLE))
+            client.username_pw_set(address.user, password or os.environ.get(PASSWORD_VARIABLE))
         if address.tls:
             client.tls_set()
         client.will_set(self._topic("availability"), "offline", 1, retain=True)

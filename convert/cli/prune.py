@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convert.cli.report import print_summary, teller
-from convert.prune.plan import NEED_PICTURES, RANKS, PrunePlan, Rank, Target, given_targets
+from convert.prune.plan import NEED_PICTURES, RANKS, REMOVES, PrunePlan, Rank, Target, given_targets
 from runtime.commandline import count, percent, size
 from runtime.errors import InputError
 from runtime.files import check_file, check_writable
@@ -21,7 +21,7 @@ _SUFFIXES = {"k": 1e3, "m": 1e6, "g": 1e9}
 
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Adds the command."""
-    parser = commands.add_parser("prune", help="remove channels until a network is small or fast enough")
+    parser = commands.add_parser("prune", help="remove channels or blocks until a network is small or fast enough")
     parser.add_argument(
         "source", metavar="SOURCE", help="a Darknet .cfg, a .keras or .h5, or the name of a recipe that is trained here"
     )
@@ -42,9 +42,18 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument("--device", metavar="USER@HOST", help="take times on that board over ssh, not here")
     parser.add_argument("--ssh-config", type=Path, metavar="F", help="with --device: ssh's configuration (ssh -F)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="pictures to rank, fit and train on; no labels needed")
+    parser.add_argument(
+        "--more", type=Path, action="append", default=[], metavar="DIR", help="more pictures to train on; repeatable"
+    )
     parser.add_argument("--test", type=Path, metavar="DIR", help="pictures to measure every round on")
     parser.add_argument(
         "--max-drop", type=percent, metavar="POINTS", help="with an annotated --test: most AP50 a round may have lost"
+    )
+    parser.add_argument(
+        "--remove",
+        choices=REMOVES,
+        default="channels",
+        help="channels, or whole residual blocks (default: channels); blocks need --data",
     )
     parser.add_argument("--rank", choices=RANKS, help="how channels are judged (default: taylor; l1 without --data)")
     parser.add_argument("--scope", choices=("global", "layer"), default="global", help="who competes (default: global)")
@@ -138,8 +147,12 @@ def _plan(arguments: argparse.Namespace, target: Target | None) -> PrunePlan:
     chosen: Rank = arguments.rank or default
     if chosen in NEED_PICTURES and not arguments.data and not recipe:
         raise InputError(f"--rank {chosen} without --data", "it looks at pictures", "add --data DIR, or --rank l1")
+    if arguments.more and not arguments.data:
+        raise InputError("--more without --data", "these are trained on beside others", "add --data DIR")
+    _check_blocks(arguments, target, recipe)
     return PrunePlan(
         target=target or Target("ratio", 0.5),
+        remove=arguments.remove,
         rank=chosen,
         scope=arguments.scope,
         multiple=arguments.multiple,
@@ -151,6 +164,26 @@ def _plan(arguments: argparse.Namespace, target: Target | None) -> PrunePlan:
     )
 
 
+def _check_blocks(arguments: argparse.Namespace, target: Target | None, recipe: bool) -> None:
+    if arguments.remove != "blocks":
+        return
+    flags = [name for name in ("rank", "sparsity") if getattr(arguments, name)]
+    if target is not None and target.goal == "ratio":
+        flags.append("ratio")
+    if flags:
+        raise InputError(
+            f"--remove blocks with --{flags[0]}", "that is for channels", "give --macs, --size, --latency or --speedup"
+        )
+    if recipe:
+        raise InputError(
+            "--remove blocks of a recipe that is trained here",
+            "its weights would have no layers to go to",
+            "leave out --remove, or give a .cfg or .keras",
+        )
+    if not arguments.data:
+        raise InputError("--remove blocks without --data", "blocks are judged by pictures", "add --data DIR")
+
+
 def _report(outcome: Outcome | None) -> None:
     if outcome is None:
         return
@@ -158,8 +191,8 @@ def _report(outcome: Outcome | None) -> None:
         print(f"  {'whole' if not point.round else f'round {point.round}'}: {point.text()}")
     if outcome.stopped:
         print(f"  {outcome.stopped}")
-    for name, reason in outcome.lineage.graph.kept_layers().items():
-        print(f"  {name} keeps all its channels: {reason}")
+    for line in outcome.parts.unmoved():
+        print(f"  {line}")
 
 
 def number(text: str) -> float:

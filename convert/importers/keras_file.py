@@ -92,6 +92,9 @@ def load_model(path: Path) -> keras.Model:
     Raises:
         InputError: Not a network, damaged, or one with code of its own.
     """
+    # Registers this project's own layers, which files of pruned networks have.
+    import convert.models.layers  # noqa: F401
+
     check_file(path, "a Keras model (.keras or .h5)")
     try:
         with quiet():

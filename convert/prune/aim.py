@@ -1,4 +1,4 @@
-"""Shapes that meet a target: which channels stay for so many MACs, bytes or milliseconds."""
+"""Shapes that meet a target: which parts stay for so many MACs, bytes or milliseconds."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from convert.prune.choose import check_ratio, remove_share, remove_until
-from convert.prune.graph import Keep
-from convert.prune.lineage import Lineage
+from convert.prune.choose import check_ratio
 from convert.prune.measure import Scales, bisect
-from convert.prune.milliseconds import timed
+from convert.prune.parts import Costs, Keep, Parts
 from convert.prune.plan import TIME_TOLERANCE, TIMED, PrunePlan
-from convert.prune.work import Work
 from runtime.errors import BudgetError, InputError
 
 Doubles = npt.NDArray[np.float64]
@@ -36,25 +33,25 @@ class Aim:
 
     Attributes:
         plan: What is asked for.
-        lineage: The whole network's channels.
+        parts: What the whole network is taken apart into.
         scales: Weigh and time files; ``None`` for networks that have none.
     """
 
     plan: PrunePlan
-    lineage: Lineage
+    parts: Parts
     scales: Scales | None
 
     @cached_property
-    def work(self) -> Work:
-        """What channels cost: multiply-accumulates, weighed with the time of their layers where time is the target."""
+    def work(self) -> Costs:
+        """What parts cost: multiply-accumulates, weighed with the time of their layers where time is the target."""
         if self.plan.target.goal in TIMED and self.scales is not None:
-            return timed(self.lineage.work, self.scales.by_layer())
-        return self.lineage.work
+            return self.parts.timed(self.scales.by_layer())
+        return self.parts.work
 
     @property
     def full(self) -> float:
         """Work of the whole network, in multiply-accumulates."""
-        return self.lineage.work.macs(self.lineage.everything)
+        return self.parts.work.macs(self.parts.everything)
 
     def check(self) -> None:
         """Refuses targets that no shape can meet, as far as that is seen without looking for one.
@@ -64,10 +61,10 @@ class Aim:
             InputError: A ratio that would empty a layer, what the network meets already, or a file wanted of a network
                 that has none.
         """
-        target, alike = self.plan.target, np.ones(self.lineage.graph.classes)
+        target, alike = self.plan.target, np.ones(len(self.parts.everything))
         if target.goal == "ratio":
             check_ratio(target.value)
-            self.share(self.lineage.everything, self.plan.rounds, alike)
+            self.share(self.parts.everything, self.plan.rounds, alike)
         elif target.goal == "macs":
             _less(target.value, self.full, "{:.4g} MACs")
             self.until(alike, target.value)
@@ -85,7 +82,7 @@ class Aim:
 
         Args:
             whole: The whole network.
-            scores: ``(classes,)``, what each class of it matters.
+            scores: ``(parts,)``, what each part of it matters.
             build: From what stays to the network.
 
         Raises:
@@ -96,8 +93,14 @@ class Aim:
         assert scales is not None
         least = self.least(scores) / self.full
 
-        def shaped(share: float) -> keras.Model:
-            return build(self.until(scores, share * self.full))
+        known: dict[bytes, float] = {}
+
+        def measured(share: float) -> float:
+            keep = self._near(scores, share * self.full)
+            # Parts leave in steps: different shares may be one shape.
+            if (key := keep.tobytes()) not in known:
+                known[key] = self._measured(build(keep))
+            return known[key]
 
         size = target.goal == "size"
         if size:
@@ -106,7 +109,7 @@ class Aim:
             _less(target.value, scales.time(whole)[1], "{:.3g} ms")
         # The last round's own shape is corrected; what is found here only has to be near.
         near = _SIZE_SEARCH if size else TIME_TOLERANCE / 2
-        share, value = bisect(lambda share: self._measured(shaped(share)), self._wanted, least, 1.0, close=near)
+        share, value = bisect(measured, self._wanted, least, 1.0, close=near)
         off = value / self._wanted - 1
         if off > _SIZE_SEARCH if size else abs(off) > TIME_TOLERANCE:
             raise self.missed(value)
@@ -116,7 +119,7 @@ class Aim:
         """The last round's network, with as many channels as its own bytes or milliseconds allow.
 
         Args:
-            scores: ``(classes,)``, what each class matters.
+            scores: ``(parts,)``, what each part matters.
             level: Work to begin with.
             most: Work of the round before.
             build: From what stays to the network.
@@ -129,7 +132,7 @@ class Aim:
         middle, close = (1 - _SIZE_TOLERANCE / 2, _SIZE_TOLERANCE / 2) if size else (1.0, TIME_TOLERANCE / 2)
         tries: list[tuple[tuple[bool, float], float, keras.Model, Keep]] = []
         for _ in range(_CORRECTIONS):
-            keep = self.until(scores, level)
+            keep = self._near(scores, level)
             model = build(keep)
             value = self._measured(model)
             off = abs(value / wanted - middle)
@@ -138,7 +141,7 @@ class Aim:
                 break
             # From what the shape has: channels leave in steps, so it may have much less than it was given.
             level = min(level, self.work.macs(keep)) * middle * wanted / value
-            level = max(self.least(scores), min(level, most))
+            level = min(level, most)
         _, value, model, keep = min(tries, key=lambda each: each[0])
         if not self.met(value):
             raise self.missed(value)
@@ -150,29 +153,29 @@ class Aim:
         Raises:
             BudgetError: The smallest shape has more.
         """
-        work, plan = self.work, self.plan
-        keep = remove_until(
-            self.lineage.graph, scores, lambda k: work.macs(k) <= level, work.prices, plan.scope, plan.multiple
-        )
+        work = self.work
+        keep = self.parts.choose(scores, lambda k: work.macs(k) <= level, work, self.plan)
         if work.macs(keep) > level * 1.001:
+            why, what = self.parts.floor(self.plan)
             raise BudgetError(
-                f"{work.macs(keep):.4g} MACs is the least {self.lineage.graph.model.name} can have",
-                f"asked for {level:.4g}; every layer keeps {plan.multiple} channels",
-                "ask for more, or give a smaller --multiple",
+                f"{work.macs(keep):.4g} MACs is the least {self.parts.name} can have",
+                f"asked for {level:.4g}; {why}",
+                what,
             )
         return keep
 
+    def _near(self, scores: Doubles, level: float) -> Keep:
+        """What stays for so much work, or the smallest shape; what that has may have changed since it was asked for."""
+        return self.until(scores, max(level, self.least(scores)))
+
     def least(self, scores: Doubles) -> float:
         """Work of the smallest network there is."""
-        plan = self.plan
-        keep = remove_until(self.lineage.graph, scores, lambda _: False, None, plan.scope, plan.multiple)
-        return self.work.macs(keep)
+        return self.work.macs(self.parts.choose(scores, lambda _: False, self.work, self.plan))
 
     def share(self, before: Keep, number: int, scores: Doubles) -> Keep:
         """What is left after a round towards a ratio."""
-        plan = self.plan
-        ratio = 1 - (1 - plan.target.value) ** (number / plan.rounds)
-        return before & remove_share(self.lineage.graph, scores, ratio, plan.scope, plan.multiple)
+        ratio = 1 - (1 - self.plan.target.value) ** (number / self.plan.rounds)
+        return self.parts.share(before, ratio, scores, self.plan)
 
     def met(self, value: float) -> bool:
         """Whether so many bytes, milliseconds, or parts of the whole network's time are what was asked for."""

@@ -77,7 +77,7 @@ def prune_file(path: Path, plan: PrunePlan, arguments: argparse.Namespace, say: 
         pruned = prune_detector(source, plan, LeaveAlone(), None, None, place)
     else:
         samples = load_calibration(arguments.data, source.input).samples
-        pruned = prune_by_pictures(source, plan, arguments.data, samples, place)
+        pruned = prune_by_pictures(source, plan, arguments.data, samples, place, arguments.more)
     return write(pruned, arguments.data, arguments, place)
 
 
@@ -116,7 +116,7 @@ def _write_weights(path: Path, recipe: Recipe, pruned: Pruned, plan: PrunePlan) 
         "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "tools": tool_versions(),
         "rounds": [encode(point) for point in pruned.outcome.points],
-        "channels": {name: [was, now] for name, was, now in pruned.outcome.lineage.table(pruned.outcome.keep)},
+        "channels": {name: [was, now] for name, was, now in pruned.outcome.parts.table(pruned.outcome.keep)},
     }
     write_record(path, record)
 

@@ -68,6 +68,11 @@ class Scales:
         self._whole_ms = min(self._whole_ms, whole.ms)
         return self._whole_ms * (1 + pruned.slowdown / 100), self._whole_ms
 
+    def quicker(self, one: keras.Model, other: keras.Model) -> bool:
+        """Whether a network takes less time than another: both in turn, the middle one of three answers."""
+        files = [self.file(other), self.file(one)]
+        return float(np.median([self._stopwatch.time(files)[1].slowdown for _ in range(3)])) < 0
+
     def by_layer(self) -> dict[str, float]:
         """Milliseconds of the whole network's layers, as far as they are known."""
         return by_layer(self._stopwatch.by_op(self._whole), split_heads(self._source), self._source.model)

@@ -10,6 +10,8 @@ GOALS: tuple[Goal, ...] = get_args(Goal)
 # Those that a clock decides.
 TIMED: tuple[Goal, ...] = ("latency", "speedup")
 Scope = Literal["global", "layer"]
+Remove = Literal["channels", "blocks"]
+REMOVES: tuple[Remove, ...] = get_args(Remove)
 Rank = Literal["l1", "l2", "activation", "apoz", "taylor", "random"]
 RANKS: tuple[Rank, ...] = get_args(Rank)
 # Those that look at pictures.
@@ -59,6 +61,7 @@ class PruneSettings:
     """The way to a target.
 
     Attributes:
+        remove: ``channels``, or whole residual ``blocks``.
         rank: How channels are judged.
         scope: Whether channels of all layers compete, or each layer gives its share.
         multiple: What is left of a layer is a multiple of this, or everything.
@@ -70,6 +73,7 @@ class PruneSettings:
         seed: Of everything random.
     """
 
+    remove: Remove = "channels"
     rank: Rank = "taylor"
     scope: Scope = "global"
     multiple: int = 8

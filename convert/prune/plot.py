@@ -38,7 +38,7 @@ def plot_points(path: Path, points: Sequence[Point], title: str, where: str) -> 
         for point, x in zip(points, across, strict=True):
             panel.annotate(str(point.round), (x, panel.get_ylim()[0]), fontsize=8, color="0.5", ha="center")
     if _curves(points):
-        panels[0].legend(loc="lower right")
+        panels[0].legend(loc="lower left")
     figure.suptitle(title)
     with replacing(path) as scratch:
         figure.savefig(scratch, dpi=110)

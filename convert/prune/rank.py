@@ -30,6 +30,7 @@ Floats = npt.NDArray[np.float32]
 _DIRECTIONS = 2
 # A value is not zero where int8 could tell it from zero: more than half a step of 1/255 of the tensor's largest.
 _STEP = 0.5 / 255
+_LEAST_GAIN = 1e-12
 
 
 def rank(
@@ -39,6 +40,7 @@ def rank(
     weights: Sequence[Floats] | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    gains: Mapping[str, Doubles] | None = None,
 ) -> Doubles:
     """How much each class of channels matters.
 
@@ -51,6 +53,7 @@ def rank(
             without.
         seed: Of ``random``, and of the directions of ``taylor``.
         progress: Called with (done, total) pictures.
+        gains: For ``l1`` and ``l2``, what a folded normalisation multiplied weights by: ``(channels,)`` by layer.
 
     Returns:
         ``(classes,)`` numbers of at least 0; those of ``taylor`` are squares of changes, so that they add up.
@@ -58,7 +61,7 @@ def rank(
     if method == "random":
         return np.random.default_rng(seed).random(graph.classes)
     if method in ("l1", "l2"):
-        return _by_weights(graph, 1 if method == "l1" else 2)
+        return _by_weights(graph, 1 if method == "l1" else 2, gains or {})
     assert samples is not None
     assert len(samples)
     if method == "taylor":
@@ -66,7 +69,7 @@ def rank(
     return _by_activations(graph, method, samples, progress)
 
 
-def _by_weights(graph: ChannelGraph, power: int) -> Doubles:
+def _by_weights(graph: ChannelGraph, power: int, gains: Mapping[str, Doubles]) -> Doubles:
     """Mean size of the weights that make a channel, as trained.
 
     Without the normalisation behind them: it divides by what a channel varies, and a channel that is dead would get the
@@ -77,6 +80,10 @@ def _by_weights(graph: ChannelGraph, power: int) -> Doubles:
         if isinstance(layer, (*MAKERS, *DEPTHWISE)):
             size = np.abs(_filters(layer)) ** power
             found[layer.name] = np.asarray(size.mean(axis=1) ** (1 / power))
+            if (gain := gains.get(layer.name)) is not None:
+                # What a gain of nothing made is nothing.
+                there = np.abs(gain) > _LEAST_GAIN
+                found[layer.name] = np.where(there, found[layer.name] / np.where(there, np.abs(gain), 1.0), 0.0)
     return _by_class(graph, found, graph.makes)
 
 

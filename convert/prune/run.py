@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from convert.prune.plot import plot_points
 from convert.prune.schedule import Job, Outcome, Tuner, prune
 from convert.prune.state import Store
 from convert.prune.tune import ByPictures, LeaveAlone
-from convert.quantize.fold import fold_norms
+from convert.quantize.fold import fold_norms, norm_gains
 from convert.quantize.heads import split_heads
 from convert.quantize.relevance import relevance, resized
 from convert.source import SourceModel
@@ -35,6 +35,7 @@ from convert.train.distil import Pictures
 from runtime.sources.images import list_images
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Say = Callable[[str], None]
 
 # Places where nothing is found count this much in a ranking, those where something is surely found 1.
@@ -88,7 +89,14 @@ def prune_model(model: keras.Model, plan: PrunePlan, place: Workplace) -> tuple[
     return outcome.model, outcome
 
 
-def prune_by_pictures(source: SourceModel, plan: PrunePlan, folder: Path, samples: Floats, place: Workplace) -> Pruned:
+def prune_by_pictures(
+    source: SourceModel,
+    plan: PrunePlan,
+    folder: Path,
+    samples: Floats,
+    place: Workplace,
+    more: Sequence[Path] = (),
+) -> Pruned:
     """Prunes a detector and teaches what is left the answers of the whole; no labels.
 
     Args:
@@ -97,6 +105,7 @@ def prune_by_pictures(source: SourceModel, plan: PrunePlan, folder: Path, sample
         folder: Pictures like those the device will see.
         samples: The same as inputs.
         place: The rest.
+        more: Folders of other pictures that training looks at too.
 
     Raises:
         BudgetError: The target cannot be met, or the first round loses too much.
@@ -105,13 +114,19 @@ def prune_by_pictures(source: SourceModel, plan: PrunePlan, folder: Path, sample
     """
     whole = dataclasses.replace(source, model=fold_norms(source.model))
     where = find_relevance(whole, samples)
-    pictures = Pictures(list_images(folder))
+    pictures = Pictures([path for each in (folder, *more) for path in list_images(each)])
     tuner = ByPictures(whole, samples, where, pictures, plan.learning_rate, plan.seed)
-    return prune_detector(whole, plan, tuner, samples, where, place)
+    return prune_detector(whole, plan, tuner, samples, where, place, norm_gains(source.model))
 
 
 def prune_detector(
-    source: SourceModel, plan: PrunePlan, tuner: Tuner, samples: Floats | None, where: Floats | None, place: Workplace
+    source: SourceModel,
+    plan: PrunePlan,
+    tuner: Tuner,
+    samples: Floats | None,
+    where: Floats | None,
+    place: Workplace,
+    gains: Mapping[str, Doubles] | None = None,
 ) -> Pruned:
     """Prunes a detector.
 
@@ -122,6 +137,7 @@ def prune_detector(
         samples: Inputs for the ranking.
         where: ``(n, rows, columns)`` relevance of places in them.
         place: The rest.
+        gains: What a folded normalisation multiplied weights by, by layer.
 
     Raises:
         BudgetError: The target cannot be met, or the first round loses too much.
@@ -135,11 +151,12 @@ def prune_detector(
     scales = Scales(source, some, place.stopwatch) if place.stopwatch else None
     store = _store(source.model, plan, place)
     measure = Measure(source, place.test)
-    outcome = prune(Job(source.model, plan, tuner, measure, samples, maps, scales, store, place.say, place.max_drop))
+    job = Job(source.model, plan, tuner, measure, samples, maps, scales, store, place.say, place.max_drop, gains or {})
+    outcome = prune(job)
     plot_points(
         place.folder / "pruning.png",
         outcome.points,
-        f"{source.name}: {plan.rank}, {plan.target}",
+        f"{source.name}: {plan.rank if plan.remove == 'channels' else plan.remove}, {plan.target}",
         scales.where if scales else "",
     )
     gone = pruning(source.model, outcome.model)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from convert.progress import Progress
 from convert.prune.aim import Aim
-from convert.prune.graph import Keep, channel_graph
 from convert.prune.lineage import Lineage
 from convert.prune.measure import Scales
-from convert.prune.plan import NEED_PICTURES, TIMED, PrunePlan
-from convert.prune.rank import rank
-from convert.prune.sensitivity import weigh
+from convert.prune.parts import Keep, Looks, Parts
+from convert.prune.plan import TIMED, PrunePlan
+from convert.prune.shallow import Blocks
 from convert.prune.state import Point, State, Store
 from runtime.errors import BudgetError, InputError
 
@@ -34,13 +32,16 @@ _RANK_PICTURES = 64
 class Tuner(Protocol):
     """Makes a pruned network good again."""
 
-    def tune(self, model: keras.Model, channels: Mapping[str, npt.NDArray[np.int64]], steps: int) -> keras.Model:
+    def tune(
+        self, model: keras.Model, channels: Mapping[str, npt.NDArray[np.int64]], steps: int, stands: Mapping[str, str]
+    ) -> keras.Model:
         """Fits and trains.
 
         Args:
             model: The pruned network.
             channels: By layer name, which channels of the whole network it has left.
             steps: Training steps.
+            stands: By layer name, the whole network's layer whose result it is to give, where that is another.
         """
         ...
 
@@ -60,6 +61,7 @@ class Job:
         store: Keeps every round.
         say: Takes progress messages.
         max_drop: Points of AP50 that may be lost; the round that loses more is taken back.
+        gains: What a folded normalisation multiplied weights by, by layer.
     """
 
     whole: keras.Model
@@ -72,6 +74,7 @@ class Job:
     store: Store
     say: Say
     max_drop: float | None = None
+    gains: Mapping[str, Doubles] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,15 +83,15 @@ class Outcome:
 
     Attributes:
         model: The pruned network.
-        keep: Which classes of the whole network's channels it has left.
-        lineage: The whole network's channels.
+        keep: Which parts of the whole network it has left.
+        parts: The whole network's channels, or blocks.
         points: The whole network, then every round, those taken back included.
         stopped: Why the target was not reached; empty when it was.
     """
 
     model: keras.Model
     keep: Keep
-    lineage: Lineage
+    parts: Parts
     points: tuple[Point, ...]
     stopped: str = ""
 
@@ -119,19 +122,15 @@ class _Run:
 
     def __init__(self, job: Job) -> None:
         self.job, self.plan = job, job.plan
-        self.lineage = Lineage(job.whole)
-        self.aim = Aim(job.plan, self.lineage, job.scales)
-        self.state = job.store.load() or State(job.whole, self.lineage.everything, ())
+        self.parts = _parts(job)
+        self._first: Doubles | None = None
+        self.aim = Aim(job.plan, self.parts, job.scales)
+        everything = self.parts.everything
+        self.state = job.store.load() or State(job.whole, everything, ())
         if not len(self.state.keep):
-            self.state = State(job.whole, self.lineage.everything, self.state.points)
-        if len(self.state.keep) != self.lineage.graph.classes:
+            self.state = State(job.whole, everything, self.state.points)
+        if len(self.state.keep) != len(everything):
             raise InputError("the rounds kept are of another network", "", "give --fresh to start over")
-        if self.plan.rank in NEED_PICTURES and job.samples is None:
-            raise InputError(
-                f"ranking by {self.plan.rank} without pictures",
-                "expected some to look at",
-                "add --data DIR, or --rank l1",
-            )
 
     def begin(self) -> None:
         """Checks the target and measures the whole network."""
@@ -140,17 +139,17 @@ class _Run:
         if not self.state.points:
             self.job.say("measuring the whole network")
             whole = self.job.whole
-            point = self._point(0, whole, self.lineage.everything, self._time(whole))
-            self._keep(State(self.job.whole, self.lineage.everything, (point,)))
+            point = self._point(0, whole, self.parts.everything, self._time(whole))
+            self._keep(State(self.job.whole, self.parts.everything, (point,)))
 
     def round(self, number: int) -> None:
         """Removes, fits, trains and measures once."""
         state, plan = self.state, self.plan
         model, keep = self._removed(number)
-        left = self.lineage.work.macs(keep) / self.aim.full
+        left = self.aim.work.macs(keep) / self.aim.full
         self.job.say(f"round {number} of {plan.rounds}: {left:.0%} of the work left; fitting and training")
         steps = plan.final_steps if number == plan.rounds else plan.train_steps
-        model = self.job.tuner.tune(model, self.lineage.channels(keep), steps)
+        model = self.job.tuner.tune(model, self.parts.channels(keep), steps, self.parts.stands(keep))
         point = self._point(number, model, keep, self._settled(model) if number == plan.rounds else self._time(model))
         self.job.say(f"round {number}: {point.text()}")
         self._keep(State(model, keep, (*state.points, point)))
@@ -181,7 +180,7 @@ class _Run:
         return Outcome(
             before.model,
             before.keep,
-            self.lineage,
+            self.parts,
             self.state.points,
             f"{text}, more than {self.job.max_drop:g}: taken back",
         )
@@ -197,7 +196,7 @@ class _Run:
             found = self.aim.of_times(last.ms or 0.0, last.whole_ms or 1.0)
             if not self.aim.met(found):
                 raise self.aim.missed(found)
-        return Outcome(self.state.model, self.state.keep, self.lineage, self.state.points)
+        return Outcome(self.state.model, self.state.keep, self.parts, self.state.points)
 
     def _removed(self, number: int) -> tuple[keras.Model, Keep]:
         """What is left after the removals of a round, not yet trained."""
@@ -205,7 +204,7 @@ class _Run:
         scores = self._scores(state.model, state.keep)
 
         def build(keep: Keep) -> keras.Model:
-            return self.lineage.shrink(state.model, state.keep, keep)
+            return self.parts.shrink(state.model, state.keep, keep)
 
         if goal == "ratio":
             keep = self.aim.share(state.keep, number, scores)
@@ -224,21 +223,24 @@ class _Run:
         if self.state.points:
             return self.state.points[0].level
         self.job.say(f"looking for a shape of {target}")
-        everything = self.lineage.everything
+        everything = self.parts.everything
         scores = self._scores(whole, everything)
-        return self.aim.level(whole, scores, lambda keep: self.lineage.shrink(whole, everything, keep))
+        return self.aim.level(whole, scores, lambda keep: self.parts.shrink(whole, everything, keep))
 
     def _scores(self, model: keras.Model, keep: Keep) -> Doubles:
-        """What each class of the whole network matters, judged in the network as it is."""
-        graph, samples = channel_graph(model), self.job.samples
-        if samples is not None:
-            samples = samples[:_RANK_PICTURES]
-        where = self.job.relevance and [each[:_RANK_PICTURES] for each in self.job.relevance]
-        seed = self.plan.seed * 1000 + len(self.state.points)
-        found = rank(graph, self.plan.rank, samples, where, seed, Progress("ranking channels"))
-        if samples is not None and self.plan.scope == "global":
-            found = weigh(graph, found, samples, where, Progress("weighing layers"))
-        return np.asarray(self.lineage.spread(keep, graph, found))
+        """What each part of the whole network matters, judged in the network as it is."""
+        if model is self.job.whole and self._first is not None:
+            return self._first
+        looks = None
+        if self.job.samples is not None:
+            where = self.job.relevance and [each[:_RANK_PICTURES] for each in self.job.relevance]
+            looks = Looks(self.job.samples[:_RANK_PICTURES], where)
+        rounds = self.state.points[-1].round if self.state.points else 0
+        scores = self.parts.judge(model, keep, self.plan, self.plan.seed * 1000 + rounds, looks)
+        if model is self.job.whole:
+            # The shape that is looked for before the first round is judged by the same scores as the round itself.
+            self._first = scores
+        return scores
 
     def _time(self, model: keras.Model) -> tuple[float, float]:
         return self.job.scales.time(model) if self.job.scales else (0.0, 0.0)
@@ -256,8 +258,8 @@ class _Run:
         scales = self.job.scales
         return Point(
             number,
-            self.lineage.work.macs(keep),
-            self.lineage.removed(keep),
+            self.parts.work.macs(keep),
+            self.parts.removed(keep),
             self.level,
             scales.size(model) if scales else None,
             ms[0] if scales else None,
@@ -270,3 +272,9 @@ class _Run:
     def _keep(self, state: State) -> None:
         self.state = state
         self.job.store.save(state)
+
+
+def _parts(job: Job) -> Parts:
+    if job.plan.remove == "blocks":
+        return Blocks(job.whole, job.scales if job.plan.target.goal in TIMED else None)
+    return Lineage(job.whole, job.gains)

@@ -58,16 +58,17 @@ def weigh(
             touched = [(each, gone[graph.reads[name]]) for name, each in gates.items() if gone[graph.reads[name]].any()]
             for each, zero in touched:
                 each.factor.assign(np.where(zero, 0.0, 1.0))
-            change = _change(before, run_network(gated, samples), spread, here)
+            moved = change(before, run_network(gated, samples), spread, here)
             for each, zero in touched:
                 each.factor.assign(np.ones(len(zero)))
-            result[members] *= change / max(float(scores[half].sum()), 1e-30)
+            result[members] *= moved / max(float(scores[half].sum()), 1e-30)
         if progress:
             progress(index + 1, len(groups))
     return result
 
 
-def _change(before: list[Floats], after: list[Floats], spread: list[float], here: list[Floats] | None) -> float:
+def change(before: list[Floats], after: list[Floats], spread: list[float], here: list[Floats] | None) -> float:
+    """Mean square change of outputs, relative to their spread, added over places (weighed by ``here``) and outputs."""
     total = 0.0
     for index, (old, new) in enumerate(zip(before, after, strict=True)):
         squares = np.square((new - old) / spread[index], dtype=np.float64)

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from convert.progress import Progress
-from convert.prune.reconstruct import reconstruct
+from convert.prune.reconstruct import reconstruct, sources_of
+from convert.quantize.graph import is_convolution
 from convert.recipe import Recipe, TrainedRecipe
 from convert.source import SourceModel
 from convert.train.distil import Lesson, Pictures, distil
@@ -24,12 +25,13 @@ from convert.train.trainer import Training, train
 
 Floats = npt.NDArray[np.float32]
 Channels = Mapping[str, npt.NDArray[np.int64]]
+Stands = Mapping[str, str]
 
 
 class LeaveAlone:
     """For networks nothing is known about: what is left stays as it is."""
 
-    def tune(self, model: keras.Model, channels: Channels, steps: int) -> keras.Model:
+    def tune(self, model: keras.Model, channels: Channels, steps: int, stands: Stands) -> keras.Model:
         """The network itself."""
         return model
 
@@ -54,15 +56,38 @@ class ByPictures:
     learning_rate: float
     seed: int
 
-    def tune(self, model: keras.Model, channels: Channels, steps: int) -> keras.Model:
+    def tune(self, model: keras.Model, channels: Channels, steps: int, stands: Stands) -> keras.Model:
         """Fits and trains, in place."""
         progress = Progress("fitting weights")
-        reconstruct(model, self.source.model, channels, self.samples, self.relevance, progress, self.seed)
+        reconstruct(model, self.source.model, channels, self.samples, self.relevance, progress, self.seed, stands)
         if steps:
             student = dataclasses.replace(self.source, model=model)
             lesson = Lesson(steps, self.learning_rate, seed=self.seed)
-            distil(student, self.source.model, self.pictures, lesson, Progress("training"), channels)
+            whole = self.source.model
+            behind = unchanged(model, whole, stands)
+            for layer in behind:
+                layer.trainable = False
+            distil(student, whole, self.pictures, lesson, Progress("training"), channels, stands)
+            for layer in behind:
+                layer.trainable = True
         return model
+
+
+def unchanged(model: keras.Model, whole: keras.Model, stands: Stands) -> list[keras.Layer]:
+    """The layers behind the last removal, in network order.
+
+    They are the whole network's own (also where two in a row became one), fitted to what they read now. To train them
+    as well makes things worse: each step of Adam moves every weight, and these have nowhere to go.
+    """
+    left, last = {layer.name for layer in model.layers}, 0
+    for index, layer in enumerate(model.layers):
+        twin = whole.get_layer(layer.name)
+        read, sources = [stands.get(name, name) for name in sources_of(layer)], sources_of(twin)
+        merged = is_convolution(layer) and sources[0] not in left and sources_of(whole.get_layer(sources[0])) == read
+        shapes = [[tuple(each.shape) for each in one.weights] for one in (layer, twin)]
+        if layer.name in stands or (not merged and (shapes[0] != shapes[1] or read != sources)):
+            last = index
+    return list(model.layers[last + 1 :])
 
 
 @dataclass
@@ -87,7 +112,7 @@ class ByLabels:
     seed: int
     folder: Path
 
-    def tune(self, model: keras.Model, channels: Channels, steps: int) -> keras.Model:
+    def tune(self, model: keras.Model, channels: Channels, steps: int, stands: Stands) -> keras.Model:
         """A trained copy."""
         if not steps:
             return model

@@ -110,15 +110,23 @@ def folded(layer: Any, norm: Any | None) -> Weights:
     offset = bias[0].astype(np.float64) if bias else np.zeros(layer.output.shape[-1])
     if norm is None:
         return [kernel, offset.astype(np.float32)]
-    gain = 1 / np.sqrt(np.asarray(norm.moving_variance, np.float64) + norm.epsilon)
-    if norm.scale:
-        gain = gain * np.asarray(norm.gamma, np.float64)
+    gain = _gain(norm)
     offset = (offset - np.asarray(norm.moving_mean, np.float64)) * gain
     if norm.center:
         offset = offset + np.asarray(norm.beta, np.float64)
     # A depthwise kernel is (height, width, channels, multiplier), and its outputs are channels x multiplier.
     kernel = kernel * (gain.reshape(kernel.shape[2:]) if is_depthwise(layer) else gain)
     return [kernel.astype(np.float32), offset.astype(np.float32)]
+
+
+def norm_gains(model: keras.Model) -> dict[str, npt.NDArray[np.float64]]:
+    """What folding multiplies the weights of each convolution by, by its name: ``(channels,)``; only where it folds."""
+    return {name: _gain(model.get_layer(norm)) for name, norm in _folded_norms(model).items()}
+
+
+def _gain(norm: Any) -> npt.NDArray[np.float64]:
+    gain = 1 / np.sqrt(np.asarray(norm.moving_variance, np.float64) + norm.epsilon)
+    return np.asarray(gain * np.asarray(norm.gamma, np.float64) if norm.scale else gain)
 
 
 def _folded_norms(model: keras.Model) -> dict[str, str]:

@@ -9,7 +9,7 @@ hundred pictures cannot upset any statistics.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,7 @@ def distil(
     lesson: Lesson,
     progress: Callable[[int, int], None] | None = None,
     channels: Channels | None = None,
+    stands: Mapping[str, str] | None = None,
 ) -> None:
     """Trains a student to answer as its teacher does, in place.
 
@@ -96,13 +97,14 @@ def distil(
         progress: Called with (done, total) steps.
         channels: By layer name, which of the teacher's channels the student has left; with it, inner tensors are
             compared as well.
+        stands: By layer name, the teacher's layer it is compared with, where that has another name.
 
     Raises:
         RunError: The loss is no longer a number.
     """
     keep_memory()
     keras.utils.set_random_seed(lesson.seed)
-    hints = Hints(student.model, teacher, channels or {})
+    hints = Hints(student.model, teacher, channels or {}, stands)
     whole = hints.asked(flat_heads(student, student.model))
     answers = hints.taught(flat_heads(student, teacher))
     _, first = next(lesson_inputs(student.input, pictures, lesson))

@@ -50,12 +50,17 @@ class Hints:
         student: A network with fewer channels.
         teacher: The network it was made of.
         channels: By layer name, which of the teacher's channels the student has left.
+        stands: By layer name, the teacher's layer it is compared with, where that has another name.
     """
 
-    def __init__(self, student: keras.Model, teacher: keras.Model, channels: Channels) -> None:
-        names = [name for name in junctions(student) if len(channels.get(name, ()))]
+    def __init__(
+        self, student: keras.Model, teacher: keras.Model, channels: Channels, stands: Mapping[str, str] | None = None
+    ) -> None:
+        names, twins = [name for name in junctions(student) if len(channels.get(name, ()))], stands or {}
         self._asked = [student.get_layer(name).output for name in names]
-        self._taught = [ops.take(teacher.get_layer(name).output, channels[name], axis=-1) for name in names]
+        self._taught = [
+            ops.take(teacher.get_layer(twins.get(name, name)).output, channels[name], axis=-1) for name in names
+        ]
         self._teacher = teacher
 
     def __len__(self) -> int:

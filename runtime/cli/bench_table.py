@@ -19,7 +19,8 @@ def lines(rows: Sequence[Row], what: str = "") -> Iterator[str]:
         what: ``compare``, ``tune`` or nothing.
     """
     first = rows[0]
-    yield f"{first['provider']} on {first['machine']}, {first['runs']} interleaved rounds"
+    rounds = "runs of each thread count" if what == "tune" else "interleaved rounds"
+    yield f"{first['provider']} on {first['machine']}, {first['runs']} {rounds}"
     if what == "tune":
         yield from _tuned(rows)
     elif first["end_to_end_ms"] is None:

@@ -14,7 +14,13 @@ from runtime.sources.images import IMAGE_SUFFIXES
 
 
 class Sink(Protocol):
-    """Something that takes results."""
+    """Something that takes results.
+
+    Attributes:
+        labels: Class names by class index; may be changed between two frames, for another model.
+    """
+
+    labels: tuple[str, ...]
 
     def write(self, frame: Frame, found: Detections) -> None:
         """Takes one frame and what was found in it."""

@@ -31,7 +31,7 @@ class JsonSink:
     def __init__(self, target: str, labels: tuple[str, ...]) -> None:
         if not target:
             raise InputError("json:// names no file", "expected json://- or json://FILE")
-        self._labels = labels
+        self.labels = labels
         self._file: TextIO | None = None
         if target != "-":
             self._file = check_writable(Path(target)).open("w", encoding="utf-8")
@@ -39,7 +39,7 @@ class JsonSink:
     def write(self, frame: Frame, found: Detections) -> None:
         """Writes one line."""
         stream = self._file or sys.stdout
-        line = json.dumps(found.to_dict(frame, self._labels), ensure_ascii=False)
+        line = json.dumps(found.to_dict(frame, self.labels), ensure_ascii=False)
         try:
             print(line, file=stream, flush=True)
         except BrokenPipeError:

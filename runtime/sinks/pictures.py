@@ -35,7 +35,7 @@ class PictureSink:
 
     def __init__(self, path: Path, labels: tuple[str, ...]) -> None:
         self._path = check_writable(path)
-        self._labels = labels
+        self.labels = labels
         self._kept: list[npt.NDArray[np.uint8]] = []
         self._step = 1
         self._count = 0
@@ -47,7 +47,7 @@ class PictureSink:
                 self._kept = self._kept[::2]
                 self._step *= 2
             if self._count % self._step == 0:
-                self._kept.append(annotate(frame, found, self._labels))
+                self._kept.append(annotate(frame, found, self.labels))
         self._count += 1
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class FolderSink:
         make_folder(folder)
         check_writable(folder / "picture")
         self._folder = folder
-        self._labels = labels
+        self.labels = labels
         self._names: set[str] = set()
 
     def write(self, frame: Frame, found: Detections) -> None:
@@ -116,7 +116,7 @@ class FolderSink:
             count += 1
             unique = f"{name}-{count}"
         self._names.add(f"{unique}{suffix}")
-        _save(self._folder / f"{unique}{suffix}", annotate(frame, found, self._labels))
+        _save(self._folder / f"{unique}{suffix}", annotate(frame, found, self.labels))
 
     def close(self) -> None:
         """Nothing to finish."""

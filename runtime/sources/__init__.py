@@ -12,6 +12,8 @@ from runtime.frame import Frame
 from runtime.grammar import INPUTS
 from runtime.sources.images import IMAGE_SUFFIXES, ImageSource, list_images
 
+_STREAMS = ("rtsp", "rtsps", "http", "https")
+
 
 class Source(Protocol):
     """Something that gives frames.
@@ -38,8 +40,8 @@ def open_source(uri: str) -> Source:
     """Opens what a name stands for.
 
     Args:
-        uri: ``0``, ``v4l2:///dev/video0``, ``/dev/video0``, ``rtsp://..``, ``http://..``, ``synthetic://cards``, or
-            the path of a video, an image or a folder of images.
+        uri: ``0``, ``v4l2:///dev/video0``, ``/dev/video0``, ``csi://0``, ``rtsp://..``, ``http://..``,
+            ``synthetic://cards``, or the path of a video, an image or a folder of images.
 
     Raises:
         InputError: An unknown kind of name, or something that cannot be read.
@@ -52,23 +54,64 @@ def open_source(uri: str) -> Source:
     return _open_moving(uri)
 
 
+def open_lasting(uri: str, wait: bool = False) -> Source:
+    """Opens what a name stands for; cameras and streams are opened again when they stop.
+
+    What comes of those is a :class:`runtime.sources.reopening.ReopeningSource`, whose ``state`` says how they are.
+
+    Args:
+        uri: As for :func:`open_source`.
+        wait: Do not fail when a camera cannot be opened now; go on trying.
+
+    Raises:
+        InputError: As for :func:`open_source`; with ``wait`` a name that can never be right
+            fails at the first read instead.
+    """
+    if not _may_return(uri):
+        return open_source(uri)
+    from runtime.sources.reopening import ReopeningSource
+
+    name = uri
+    if "://" in uri:
+        from runtime.sources.stream import shown
+
+        name = shown(uri)
+    first = None if wait else open_source(uri)
+    return ReopeningSource(name, lambda: open_source(uri), first)
+
+
+def _is_camera(uri: str) -> bool:
+    return uri.partition("?")[0].isdecimal() or uri.startswith(("/dev/video", "v4l2://"))
+
+
+def _may_return(uri: str) -> bool:
+    return _is_camera(uri) or uri.partition("://")[0] in ("csi", *_STREAMS)
+
+
 def _open_moving(uri: str) -> Source:
     """Opens a camera, a stream, a scene or a video; pictures do without what these need."""
-    from runtime.sources.synthetic import open_synthetic
-    from runtime.sources.video import open_camera, open_stream, open_video
+    if _is_camera(uri):
+        from runtime.sources.v4l2 import open_camera
 
-    if uri.isdecimal() or uri.startswith("/dev/video"):
-        return open_camera(f"/dev/video{int(uri)}" if uri.isdecimal() else uri)
-    scheme, separator, rest = uri.partition("://")
-    if separator:
-        if scheme == "v4l2":
-            return open_camera(rest)
-        if scheme in ("rtsp", "rtsps", "http", "https"):
-            return open_stream(uri)
-        if scheme == "synthetic":
-            return open_synthetic(uri)
-        raise InputError(f"{uri} is not a source this version knows", f"expected {INPUTS}")
-    return open_video(Path(uri))
+        return open_camera(uri)
+    scheme, separator, _ = uri.partition("://")
+    if not separator:
+        from runtime.sources.video import open_video
+
+        return open_video(Path(uri))
+    if scheme in _STREAMS:
+        from runtime.sources.stream import open_stream
+
+        return open_stream(uri)
+    if scheme == "csi":
+        from runtime.sources.csi import open_csi
+
+        return open_csi(uri)
+    if scheme == "synthetic":
+        from runtime.sources.synthetic import open_synthetic
+
+        return open_synthetic(uri)
+    raise InputError(f"{uri} is not a source this version knows", f"expected {INPUTS}")
 
 
 def frames(source: Source, loop: bool = False) -> Iterator[Frame]:
@@ -81,4 +124,4 @@ def frames(source: Source, loop: bool = False) -> Iterator[Frame]:
             return
 
 
-__all__ = ["Source", "frames", "open_source"]
+__all__ = ["Source", "frames", "open_lasting", "open_source"]

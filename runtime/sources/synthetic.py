@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
 
 from runtime.errors import InputError
 from runtime.frame import Frame
+from runtime.sources.query import Query
 
 if TYPE_CHECKING:
     from runtime.scenes import Scene
@@ -50,7 +50,7 @@ class SyntheticSource:
         seconds = self._wait() if self.live else self._index / _FREE_RATE
         captured = time.monotonic()
         self.scene = self._motion.at(seconds)
-        frame = Frame(self.scene.pixels, "bgr", self._name, self._index, captured)
+        frame = Frame(self.scene.pixels, "bgr", self._name, self._index, captured, None if self.live else seconds)
         self._index += 1
         return frame
 
@@ -82,30 +82,10 @@ def open_synthetic(uri: str) -> SyntheticSource:
     Raises:
         InputError: An unknown scene or key, or a value out of range.
     """
-    name, _, query = uri.partition("://")[2].partition("?")
-    if name != "cards":
+    query = Query(uri, ("seed", "size", "fps"), _EXPECTED)
+    if query.name != "synthetic://cards":
         raise InputError(f"{uri} is not a source this version knows", _EXPECTED)
-    given = dict(parse_qsl(query, keep_blank_values=True))
-    for key in given:
-        if key not in ("seed", "size", "fps"):
-            raise InputError(f"{uri}: unknown key {key!r}", _EXPECTED)
-    width, height = _size(uri, given.get("size", "640x480"))
-    seed = _number(uri, "seed", given.get("seed", "0"), 0, _MAX_SEED)
-    fps = _number(uri, "fps", given.get("fps", "30"), 0, 240)
+    width, height = query.size((640, 480))
+    seed = query.number("seed", 0, 0, _MAX_SEED)
+    fps = query.number("fps", 30, 0, 240, ", where 0 is as fast as frames are read")
     return SyntheticSource(uri, seed, width, height, float(fps))
-
-
-def _size(uri: str, text: str) -> tuple[int, int]:
-    width, cross, height = text.lower().partition("x")
-    if not cross:
-        raise InputError(f"{uri}: size is {text!r}", "expected WIDTHxHEIGHT such as 640x480")
-    return _number(uri, "size", width, 64, 4096), _number(uri, "size", height, 64, 4096)
-
-
-def _number(uri: str, key: str, text: str, low: int, high: int) -> int:
-    # Python reads digits of all scripts and underscores; a name is what was typed.
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else -1
-    if not low <= number <= high:
-        extra = ", where 0 is as fast as frames are read" if key == "fps" else ""
-        raise InputError(f"{uri}: {key} is {text!r}", f"expected {low}..{high}{extra}")
-    return number

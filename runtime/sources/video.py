@@ -1,9 +1,7 @@
-"""Moving pictures through OpenCV: files, cameras and network streams."""
+"""Moving pictures through OpenCV: files here; cameras and network streams beside it use the same reader."""
 
 from __future__ import annotations
 
-import glob
-import os
 import time
 from pathlib import Path
 
@@ -15,7 +13,8 @@ from runtime.files import check_file
 from runtime.frame import Frame
 from runtime.provider import quiet_native_log
 
-_STREAM_TIMEOUT_MS = 10_000
+# Driver times further off than this are of another clock.
+_MAX_AGE_S = 5.0
 
 
 class VideoSource:
@@ -25,16 +24,24 @@ class VideoSource:
         capture: An open OpenCV capture whose first frame has been grabbed, as proof that it gives any.
         name: What a frame's ``source`` says.
         live: Whether frames arrive by the clock and may be skipped; false for files.
+        about: What was negotiated, in words; by default size and rate.
+        driver_clock: Whether the capture tells the monotonic time at which the driver got the picture.
     """
 
-    def __init__(self, capture: cv2.VideoCapture, name: str, live: bool) -> None:
+    def __init__(
+        self, capture: cv2.VideoCapture, name: str, live: bool, about: str = "", driver_clock: bool = False
+    ) -> None:
         self._capture = capture
         self._name = name
         self._index = 0
         self._grabbed = True
+        self._driver_clock = driver_clock
+        self._film_start = 0.0
         self.live = live
         fps = capture.get(cv2.CAP_PROP_FPS)
         self.fps: float | None = float(fps) if 1 <= fps <= 1000 else None
+        width, height = (int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        self.about = about or f"{width}x{height}" + (f", {self.fps:.4g} frames/s" if self.fps else "")
 
     def read(self) -> Frame | None:
         """The next frame, ``None`` at the end of a file.
@@ -42,15 +49,21 @@ class VideoSource:
         Raises:
             RunError: A live source stopped.
         """
-        good, pixels = self._capture.retrieve() if self._grabbed else self._capture.read()
+        good = self._grabbed or self._capture.grab()
         self._grabbed = False
+        # Taken before the picture is decoded or converted, which is part of its latency.
+        captured = self._captured()
+        pixels = None
+        if good:
+            good, pixels = self._capture.retrieve()
         if not good or pixels is None:
             if self.live:
                 raise RunError(
                     f"{self._name} stopped after {self._index} frames", "", "check the camera and start again"
                 )
             return None
-        frame = Frame(np.asarray(pixels, np.uint8), "bgr", self._name, self._index, time.monotonic())
+        media_time = None if self.live else self._film_start + self._index / (self.fps or 25.0)
+        frame = Frame(np.asarray(pixels, np.uint8), "bgr", self._name, self._index, captured, media_time)
         self._index += 1
         return frame
 
@@ -58,12 +71,21 @@ class VideoSource:
         """Starts a file again from its first frame; live sources cannot."""
         if self.live or not self._capture.set(cv2.CAP_PROP_POS_FRAMES, 0):
             return False
+        self._film_start += self._index / (self.fps or 25.0)
         self._index = 0
         return True
 
     def close(self) -> None:
         """Frees the device or file."""
         self._capture.release()
+
+    def _captured(self) -> float:
+        now = time.monotonic()
+        if self._driver_clock:
+            told = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
+            if 0 <= now - told < _MAX_AGE_S:
+                return told
+        return now
 
 
 def open_video(path: Path) -> VideoSource:
@@ -83,39 +105,3 @@ def open_video(path: Path) -> VideoSource:
             "play it in a viewer, or convert it",
         )
     return VideoSource(capture, str(path), live=False)
-
-
-def open_camera(device: str) -> VideoSource:
-    """A V4L2 camera such as ``/dev/video0``.
-
-    Raises:
-        InputError: No such device, no permission, or not a camera.
-    """
-    if not os.path.exists(device):
-        found = ", ".join(sorted(glob.glob("/dev/video*"))) or "none"
-        raise InputError(f"no camera at {device}", f"cameras on this machine: {found}", "plug one in, or name another")
-    if not os.access(device, os.R_OK | os.W_OK):
-        raise InputError(f"no permission for {device}", "", "sudo usermod -aG video $USER, then log in again")
-    with quiet_native_log():
-        capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
-        # One buffer in the driver: a queue of old frames is latency that no later stage can take back.
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        readable = capture.isOpened() and capture.grab()
-    if not readable:
-        raise InputError(f"{device} gives no pictures", "expected a V4L2 camera that no other program uses")
-    return VideoSource(capture, device, live=True)
-
-
-def open_stream(url: str) -> VideoSource:
-    """A network camera (RTSP, or MJPEG over HTTP).
-
-    Raises:
-        InputError: Nothing readable answers within 10 s.
-    """
-    timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _STREAM_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _STREAM_TIMEOUT_MS]
-    with quiet_native_log():
-        capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, timeouts)
-        readable = capture.isOpened() and capture.grab()
-    if not readable:
-        raise InputError(f"{url} gives no pictures", "expected a stream FFmpeg can read", "check the address")
-    return VideoSource(capture, url, live=True)

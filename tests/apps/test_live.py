@@ -143,7 +143,7 @@ def test_its_own_stream_is_a_source_for_another(tiny_model: Path, video: Path) -
         url = server.stderr.readline().split("live page: ")[1].split()[0]
         done = run_module("runtime", "info", tiny_model)
         assert done.returncode == 0
-        client = start(tiny_model, f"{url}/stream.mjpg", "json://-")
+        client = start(tiny_model, f"{url}stream.mjpg", "json://-")
         assert client.stdout
         lines = [json.loads(client.stdout.readline()) for _ in range(10)]
         client.send_signal(signal.SIGINT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -86,3 +87,17 @@ def test_without_mirror_and_network(tmp_path: Path, mirror: Path) -> None:
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert convert(["list"]) == 0
     assert "yolo-fastest-1.1         detect" in capsys.readouterr().out
+
+
+def test_pruned_then_quantised(tmp_path: Path, mirror: Path) -> None:
+    """A recipe with a ``[prune]`` section is pruned, trained and quantised by one command."""
+    out = tmp_path / "build" / "models"
+    plan = {"ratio": 0.3, "rounds": 2, "train_steps": 1, "final_steps": 2}
+    build(recipe_in(tmp_path, mirror, prune=plan), out, "--mirror", mirror)
+    card = require_card(out / "made.tflite")
+    assert card.pruning is not None
+    assert card.pruning.ratio == pytest.approx(0.3, abs=0.1)
+    assert card.pruning.macs_after < card.pruning.macs_before
+    assert card.quantization is not None
+    rounds = json.loads((tmp_path / "build" / "prune" / "made" / "pruning.json").read_text())
+    assert [point["round"] for point in rounds["points"]] == [0, 1, 2]

@@ -401,8 +401,8 @@ def test_checkpoint_of_another_teacher_is_not_taken_up(
 def test_tuned_by_labels(ssd: SourceModel, pools: tuple[Pool, ...], tmp_path: Path) -> None:
     small = halved(ssd).model
     tuner = ByLabels(two_steps(), pools, ssd.model, 1e-3, 1.0, 1, tmp_path)
-    assert tuner.tune(small, {}, 0) is small
-    tuned = tuner.tune(small, {}, 2)
+    assert tuner.tune(small, {}, 0, {}) is small
+    tuned = tuner.tune(small, {}, 2, {})
     assert [layer.name for layer in tuned.layers] == [layer.name for layer in small.layers]
     assert [w.shape for w in tuned.get_weights()] == [w.shape for w in small.get_weights()]
     assert 0 < distance(tuned, small, as_inputs(ssd)) < 0.5

@@ -6,6 +6,8 @@ import contextlib
 import dataclasses
 import io
 import json
+import subprocess
+import sys
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ import pytest
 
 from convert.cli import main as convert
 from convert.importers import keras_file, load_source
+from convert.models.layers import NearestUpsample
 from convert.prune import command
 from convert.prune.measure import Scales
 from convert.quantize import child, tflite
@@ -27,7 +30,7 @@ from runtime.card import Pruning
 from runtime.commandline import run as guarded
 from runtime.errors import InputError
 from runtime.modelfile import require_card
-from tests.conftest import picture
+from tests.conftest import ROOT, picture
 from tests.convert.prune_family import chain, counted, mixed
 from tests.convert.small_nets import make, pictures, run
 from tests.nets import tiny_detector
@@ -90,6 +93,13 @@ CASES: list[tuple[str, str]] = [
     ("prune nothing -o {d}/out.npz --ratio 0.5", "no recipe 'nothing'"),
     ("prune yolo-fastest-1.1 -o {d}/out.npz --ratio 0.5", "yolo-fastest-1.1 is darknet; expected a recipe that is"),
     (f"{CFG} --ratio 0.5 --data {{d}}/missing", "missing: no such folder"),
+    (f"{CFG} --ratio 0.5 --data {{d}}/photos --more {{d}}/missing", "missing: no such folder"),
+    (f"{CFG} --ratio 0.5 --more {{d}}/photos", "--more without --data"),
+    (f"{CFG} --macs 1M --remove blocks", "--remove blocks without --data; blocks are judged by pictures"),
+    (f"{CFG} --ratio 0.5 --remove blocks --data {{d}}/photos", "--remove blocks with --ratio; that is for channels"),
+    (f"{CFG} --macs 1M --remove blocks --rank l1 --data {{d}}/photos", "--remove blocks with --rank"),
+    (f"{CFG} --remove blocks --sparsity 2:4 --data {{d}}/photos", "--remove blocks with --sparsity"),
+    ("prune playing-cards -o {d}/out.npz --macs 90M --remove blocks", "--remove blocks of a recipe that is trained"),
     (f"{CFG} --ratio 0.5 --data {{d}}/void", "void holds no images"),
     (f"{CFG} --ratio 0.5 --rank taylor", "--rank taylor without --data"),
     (f"{CFG} --ratio 0.5 --test {{d}}/missing", "missing"),
@@ -319,6 +329,14 @@ def test_detector_in_a_file(tiny_cfg: Path, tmp_path: Path) -> None:
         for one, other in zip(run(net, images), run(source.model, images), strict=True):
             np.testing.assert_array_equal(one, other)
     assert keras_file.is_detector(path)
+
+
+def test_layers_of_this_project_are_known_to_a_new_process(tiny_cfg: Path, tmp_path: Path) -> None:
+    source = load_source(tiny_cfg)
+    assert any(isinstance(layer, NearestUpsample) for layer in source.model.layers)
+    keras_file.save(tmp_path / "kept.keras", source.model, source)
+    command = "import sys, pathlib; from convert.importers import load_source; load_source(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", command, tmp_path / "kept.keras"], check=True, cwd=ROOT, timeout=300)
 
 
 def test_plain_network_is_no_detector(folder: Path) -> None:

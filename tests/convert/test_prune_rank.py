@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from convert.prune.graph import ChannelGraph, channel_graph
-from convert.prune.plan import RANKS, Rank
+from convert.prune.lineage import Lineage
+from convert.prune.plan import RANKS, PrunePlan, Rank, Target
 from convert.prune.rank import gate, rank
+from convert.prune.surgery import remove
+from convert.quantize.fold import fold_norms, norm_gains
 from tests.convert.prune_family import chain, mixed, norm, rare
 from tests.convert.small_nets import by_name, conv, make, pictures, relu, run
 
@@ -60,6 +63,31 @@ def test_a_dead_channel_is_worth_nothing(method: Rank) -> None:
     norm.set_weights([gamma, beta, mean, variance])
     graph = channel_graph(model)
     assert rank(graph, method)[graph.makes["one"]].argmin() == 3
+
+
+@pytest.mark.parametrize("method", ["l1", "l2"])
+def test_folded_weights_rank_as_trained(method: Rank) -> None:
+    model = make(chain)
+    norm = model.get_layer("one_norm")
+    gamma, beta, mean, variance = norm.get_weights()
+    variance[3], gamma[5] = 1e-12, 0.0
+    norm.set_weights([gamma, beta, mean, variance])
+    gains = norm_gains(model)
+    assert gains.keys() == {"one"}
+    whole, folded = channel_graph(model), channel_graph(fold_norms(model))
+    one = folded.makes["one"]
+    wanted = rank(whole, method)[whole.makes["one"]]
+    wanted[5] = 0
+    np.testing.assert_allclose(rank(folded, method, gains=gains)[one], wanted * 16 / wanted.sum(), rtol=1e-4)
+    assert rank(folded, method)[one].argmax() == 3
+    # The same of a network that has lost channels since.
+    lineage = Lineage(folded.model, gains)
+    keep = lineage.everything
+    keep[lineage.graph.makes["one"][:3]] = False
+    plan = PrunePlan(target=Target("ratio", 0.5), rank=method)
+    scores = lineage.judge(remove(lineage.graph, keep), keep, plan, 0, None)
+    assert (scores[lineage.graph.makes["one"][:3]] < 0).all()
+    np.testing.assert_allclose(scores[lineage.graph.makes["one"][3:]], wanted[3:] * 13 / wanted[3:].sum(), rtol=1e-4)
 
 
 def test_weights_of_layers_that_are_tied_count_alike() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from convert.prune.choose import remove_until
 from convert.prune.graph import channel_graph
+from convert.prune.lineage import Lineage
 from convert.prune.measure import bisect
 from convert.prune.plan import PrunePlan, Scope, Target
 from convert.prune.run import Workplace, prune_model
@@ -38,7 +39,9 @@ class Trainer:
     def __init__(self, killed_at: int | None = None) -> None:
         self.killed_at, self.steps = killed_at, list[int]()
 
-    def tune(self, model: keras.Model, channels: Mapping[str, Any], steps: int) -> keras.Model:
+    def tune(
+        self, model: keras.Model, channels: Mapping[str, Any], steps: int, stands: Mapping[str, str]
+    ) -> keras.Model:
         if len(self.steps) + 1 == self.killed_at:
             raise KilledError
         for layer in model.layers:
@@ -105,7 +108,7 @@ def start(whole: keras.Model, tmp_path: Path) -> Start:
 def check(outcome: Outcome, whole: keras.Model) -> None:
     """The network is what is said of it."""
     last = outcome.points[-1]
-    assert counted(outcome.model) == outcome.lineage.work.macs(outcome.keep) == last.macs
+    assert counted(outcome.model) == outcome.parts.work.macs(outcome.keep) == last.macs
     assert outcome.points[0].macs == counted(whole)
     assert [tuple(each.shape) for each in outcome.model.outputs] == [tuple(each.shape) for each in whole.outputs]
     assert np.isfinite(run(outcome.model, pictures(1))[0]).all()
@@ -142,14 +145,15 @@ def test_nothing_comes_back(start: Start, whole: keras.Model) -> None:
 def test_ratio(start: Start, whole: keras.Model, scope: Scope) -> None:
     outcome = prune(start(Target("ratio", 0.5), scope=scope, multiple=1))
     check(outcome, whole)
-    free = outcome.lineage.graph.free()
+    assert isinstance(outcome.parts, Lineage)
+    free = outcome.parts.graph.free()
     assert outcome.keep[free].mean() == pytest.approx(0.5, abs=0.05)
 
 
 def test_kept_weights_are_the_whole_ones(start: Start, whole: keras.Model) -> None:
     """A trainer that does nothing leaves the weights as surgery cut them, through all rounds and files."""
     outcome = prune(start(Target("ratio", 0.4), multiple=1))
-    kept = outcome.lineage.channels(outcome.keep)
+    kept = outcome.parts.channels(outcome.keep)
     kernel, small = (net.get_layer("right").get_weights()[0] for net in (whole, outcome.model))
     np.testing.assert_array_equal(small, kernel[:, :, kept["sum"]][..., kept["right"]])
 
@@ -222,9 +226,11 @@ def test_latency_moved_away_while_training(start: Start, whole: keras.Model) -> 
     clock = Clock(whole)
 
     class Slower(Trainer):
-        def tune(self, model: keras.Model, channels: Mapping[str, Any], steps: int) -> keras.Model:
+        def tune(
+            self, model: keras.Model, channels: Mapping[str, Any], steps: int, stands: Mapping[str, str]
+        ) -> keras.Model:
             clock.floor = 1.3
-            return super().tune(model, channels, steps)
+            return super().tune(model, channels, steps, stands)
 
     wanted = 0.7 * clock.ms(whole)
     outcome = prune(start(Target("latency", wanted), scales=clock, tuner=Slower(), multiple=2))
@@ -232,9 +238,11 @@ def test_latency_moved_away_while_training(start: Start, whole: keras.Model) -> 
     clock.floor = 1.0
 
     class Stuck(Trainer):
-        def tune(self, model: keras.Model, channels: Mapping[str, Any], steps: int) -> keras.Model:
+        def tune(
+            self, model: keras.Model, channels: Mapping[str, Any], steps: int, stands: Mapping[str, str]
+        ) -> keras.Model:
             clock.floor = 2 * wanted
-            return super().tune(model, channels, steps)
+            return super().tune(model, channels, steps, stands)
 
     with pytest.raises(BudgetError, match="the closest to"):
         prune(start(Target("latency", wanted), scales=clock, tuner=Stuck(), multiple=2, seed=2))
@@ -336,7 +344,7 @@ def test_round_that_loses_too_much_is_taken_back(start: Start, whole: keras.Mode
     outcome = prune(job)
     assert [point.map50 for point in outcome.points] == [90, 89, 70]
     assert "round 2 lost 20.0 points of AP50, more than 2: taken back" in outcome.stopped
-    assert counted(outcome.model) == outcome.points[1].macs == outcome.lineage.work.macs(outcome.keep)
+    assert counted(outcome.model) == outcome.points[1].macs == outcome.parts.work.macs(outcome.keep)
     # Asked again, it does not go on from the bad round, and trains nothing.
     trainer = Trainer()
     again = prune(start(target, measure=accuracy(), max_drop=2.0, tuner=trainer))
@@ -382,6 +390,21 @@ def test_latency_is_not_looked_for_twice(start: Start, whole: keras.Model) -> No
     assert outcome.points[-1].ms == pytest.approx(target.value, rel=0.1)
     assert len({point.level for point in outcome.points}) == 1
     assert clock.asked < before + 3
+
+
+def test_the_whole_network_is_judged_once(start: Start, whole: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shape that is looked for and the first round go by the same scores."""
+    judged: list[keras.Model] = []
+    judge = Lineage.judge
+
+    def counting(self: Lineage, model: keras.Model, *others: Any) -> Any:
+        judged.append(model)
+        return judge(self, model, *others)
+
+    monkeypatch.setattr(Lineage, "judge", counting)
+    clock = Clock(whole)
+    prune(start(Target("latency", 0.6 * clock.ms(whole)), scales=clock))
+    assert [model is whole for model in judged] == [True, False, False]
 
 
 def place(folder: Path, fresh: bool = False, told: list[str] | None = None) -> Workplace:
@@ -471,5 +494,5 @@ def test_graph_of_a_round_is_the_lineage_in_small(start: Start) -> None:
     outcome = prune(start(Target("ratio", 0.4), multiple=1))
     small = channel_graph(outcome.model)
     assert {name: len(ids) for name, ids in small.makes.items()} == {
-        name: len(ids) for name, ids in outcome.lineage.channels(outcome.keep).items()
+        name: len(ids) for name, ids in outcome.parts.channels(outcome.keep).items()
     }

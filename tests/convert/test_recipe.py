@@ -145,6 +145,42 @@ def test_rounding_that_cannot_be(line: str, message: str, tmp_path: Path) -> Non
     assert load_recipe(str(tmp_path / "right.toml")).qat == QatRecipe(steps=50, shares=(0.5, 0.5))
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("rounds = 2", "prune with no target; expected one of ratio, macs, size, latency and speedup"),
+        ("ratio = 0.5\nmacs = 1e6", "prune with ratio and macs"),
+        ("ratio = 1.0", r"prune\.ratio 1\.0; expected a share below 1"),
+        ("macs = 0.0", r"prune\.macs 0; expected a number above 0"),
+        ("speedup = 1.0", r"prune\.speedup 1\.0; expected a number above 1"),
+        ("ratio = 0.5\nrounds = 0", r"prune\.rounds 0"),
+        ("ratio = 0.5\nmultiple = 0", r"prune\.multiple 0"),
+        ("ratio = 0.5\ntrain_steps = -1", "prune's training steps"),
+        ("ratio = 0.5\nlearning_rate = 0.0", r"prune\.learning_rate 0"),
+        ("ratio = 0.5\ndistil = -1.0", r"prune\.distil -1"),
+        ('ratio = 0.5\nrank = "best"', r"prune\.rank is 'best'; expected one of"),
+        ('macs = 1e6\nremove = "layers"', r"prune\.remove is 'layers'; expected one of channels, blocks"),
+        ('ratio = 0.5\nremove = "blocks"', r"prune\.remove blocks with a ratio; expected macs, size"),
+    ],
+)
+def test_pruning_that_cannot_be(lines: str, message: str, tmp_path: Path) -> None:
+    text = write_recipe(tmp_path).read_text()
+    (tmp_path / "wrong.toml").write_text(f"{text}\n[prune]\n{lines}\n")
+    with pytest.raises(InputError, match=message):
+        load_recipe(str(tmp_path / "wrong.toml"))
+    (tmp_path / "right.toml").write_text(f'{text}\n[prune]\nspeedup = 1.2\nremove = "blocks"\n')
+    plan = load_recipe(str(tmp_path / "right.toml")).prune
+    assert plan is not None
+    assert plan.remove == "blocks"
+
+
+def test_blocks_of_a_network_that_is_trained_here(tmp_path: Path) -> None:
+    text = (FOLDER / "playing-cards.toml").read_text().partition("[qat]")[0]
+    (tmp_path / "wrong.toml").write_text(f'{text}\n[prune]\nmacs = 50e6\nremove = "blocks"\n')
+    with pytest.raises(InputError, match=r"prune\.remove blocks with \[train\]; expected channels"):
+        load_recipe(str(tmp_path / "wrong.toml"))
+
+
 def test_teacher_needs_classes_of_their_own(tmp_path: Path) -> None:
     text = (FOLDER / "playing-cards.toml").read_text().partition("[qat]")[0]
     assert text.count("[train]") == 1

@@ -119,7 +119,10 @@ def test_bench(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_doctor() -> None:
     done = run_module("runtime", "doctor", "--json")
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
-    assert set(checks) == {"python", "interpreter", "xnnpack", "opencv", "processor", "camera", "disk", "power"}
+    assert set(checks) == {
+        *("python", "interpreter", "wheel", "xnnpack", "threads", "opencv", "processor", "memory", "disk"),
+        *("camera", "permissions", "csi camera", "heat", "power"),
+    }
     for check in checks.values():
         assert set(check) == {"name", "ok", "detail", "fix"}
         assert check["ok"] == (not check["fix"])

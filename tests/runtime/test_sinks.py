@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from runtime.detections import Detections, StageMs
 from runtime.draw import annotate, class_color
 from runtime.errors import InputError
 from runtime.frame import Frame
-from runtime.sinks import open_sink
+from runtime.sinks import encoder, open_sink
+from runtime.sinks.encoder import open_encoder
 from runtime.sinks.video import VideoSink
 from tests.conftest import picture
 
@@ -49,6 +51,15 @@ def frames_in(path: Path) -> list[np.ndarray]:
     while (read := capture.read())[0]:
         frames.append(read[1])
     return frames
+
+
+def times_in(path: Path) -> list[float]:
+    """When each frame is shown, in seconds."""
+    capture = cv2.VideoCapture(str(path))
+    times = []
+    while capture.grab():
+        times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3)
+    return times
 
 
 def test_json_lines(tmp_path: Path) -> None:
@@ -107,11 +118,38 @@ def test_video_holds_the_boxes_and_fits_other_sizes(tmp_path: Path) -> None:
 def test_live_video_plays_at_the_speed_of_the_world(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     sink = VideoSink(path, LABELS, 10, live=True)
+    # The pause of a minute is cut to five seconds.
+    for captured, value in ((5.0, 0), (5.1, 80), (5.5, 160), (5.52, 240), (65.52, 80)):
+        sink.write(Frame(np.full((48, 64, 3), value, np.uint8), captured=captured), found(0))
+    sink.close()
+    assert times_in(path) == pytest.approx([0, 0.1, 0.5, 0.52, 5.52], abs=0.002)
+    assert [round(float(frame.mean()) / 80) for frame in frames_in(path)] == [0, 1, 2, 3, 1]
+
+
+def test_without_pyav_a_live_video_repeats_and_leaves_out_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder, "has_h264", lambda: False)
+    path = tmp_path / "out.mp4"
+    sink = VideoSink(path, LABELS, 10, live=True)
     # Captured at 0, 0.1, 0.5 and 0.52 s: the pause is filled, the frame that came too soon is left out.
     for captured, value in ((5.0, 0), (5.1, 80), (5.5, 160), (5.52, 240)):
         sink.write(Frame(np.full((48, 64, 3), value, np.uint8), captured=captured), found(0))
     sink.close()
     assert [round(float(frame.mean()) / 80) for frame in frames_in(path)] == [0, 1, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_a_video_that_was_not_finished_plays_up_to_the_last_seconds(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"out{suffix}"
+    growing = open_encoder(path, (64, 48), 10)
+    for index in range(75):
+        growing.add(np.full((48, 64, 3), 2 * index, np.uint8), index / 10)
+    shutil.copy(path, tmp_path / f"killed{suffix}")
+    # Key frames, and with them fragments, come every two seconds.
+    assert len(frames_in(tmp_path / f"killed{suffix}")) in range(55, 76)
+    growing.close()
+    assert len(frames_in(path)) == 75
 
 
 def test_video_without_frames_leaves_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""Where things are on a board.
+
+::
+
+    /opt/edgewren/agent.pyz                 this package
+    /opt/edgewren/store/packages-<hash>/    the packages of others, an environment of their own
+    /opt/edgewren/store/code-<hash>/        runtime and apps: an environment that looks into the one above
+    /opt/edgewren/store/model-<hash>/       one model file, under its own name
+    /opt/edgewren/releases/<id>/            .venv and model (links into the store), release.json, the unit
+    /opt/edgewren/current                   link to the release that runs
+    /opt/edgewren/switch.json               there while a switch is under way
+    /var/lib/edgewren/                      the service's own folder, and the page's token
+    /etc/systemd/system/edgewren.service    starts the current release when the board does
+    /etc/systemd/system/edgewren@<id>.service   link to the unit of a release
+
+A folder of the store or of the releases is complete when it holds ``.complete``; others are removed by the next run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path("/opt/edgewren")
+STATE = Path("/var/lib/edgewren")
+UNITS = Path("/etc/systemd/system")
+AGENT, STORE, RELEASES = ROOT / "agent.pyz", ROOT / "store", ROOT / "releases"
+CURRENT, PREVIOUS, SWITCH, LAST = ROOT / "current", ROOT / "previous", ROOT / "switch.json", ROOT / "last.json"
+LOCK = Path("/run/edgewren.lock")
+TOKEN = STATE / "token"
+USER = "edgewren"
+KEPT = 3
+_COMPLETE = ".complete"
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a folder of the store or the releases was finished."""
+    return (folder / _COMPLETE).exists()
+
+
+@contextlib.contextmanager
+def building(folder: Path) -> Iterator[Path]:
+    """A new folder that counts only when the block ended well and everything is on the disk."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    yield folder
+    os.sync()
+    (folder / _COMPLETE).touch()
+    sync_folder(folder)
+
+
+def write(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Writes a file that is whole or not there, also after a power cut."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.unlink(missing_ok=True)
+    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    beside.replace(path)
+    sync_folder(path.parent)
+
+
+def link(path: Path, target: str) -> None:
+    """Points a symbolic link somewhere, in one step."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(target)
+    beside.replace(path)
+    sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or link, if it is there, for good."""
+    path.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file, ``{}`` where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(path.read_text())
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """A JSON file, whole or not there."""
+    write(path, json.dumps(data, indent=1).encode())
+
+
+def linked_release(path: Path) -> str:
+    """Id of the release a link points to, ``""`` where there is none."""
+    with contextlib.suppress(OSError):
+        name = os.readlink(path).rpartition("/")[2]
+        if is_complete(RELEASES / name):
+            return name
+    return ""
+
+
+def releases() -> list[str]:
+    """Ids of the complete releases, the newest last."""
+    found = [folder for folder in RELEASES.glob("[!.]*") if is_complete(folder)]
+    return [folder.name for folder in sorted(found, key=lambda folder: (folder / _COMPLETE).stat().st_mtime)]
+
+
+def sync_folder(folder: Path) -> None:
+    """Brings a folder's names to the disk."""
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,127 @@
+"""From one release to another, and back.
+
+The new release is started beside the old one: it loads its model and then waits for its turn (``apps.service``),
+because a camera and a port have one owner. Only when it waits is the link moved and the old one stopped; if it does
+not answer after that, the old one starts again. A note on the disk says that a switch is under way. Whoever finds it
+with nobody at work (``recover``: after a killed process, at the next start of the board) takes the old release back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from deploy.board import services
+from deploy.board.bundle import read_manifest
+from deploy.board.health import wait_until_well
+from deploy.board.layout import (
+    CURRENT,
+    LAST,
+    LOCK,
+    PREVIOUS,
+    RELEASES,
+    SWITCH,
+    link,
+    linked_release,
+    read_json,
+    remove,
+    write_json,
+)
+from deploy.board.steps import BoardError, step
+
+
+@contextlib.contextmanager
+def locked(wait: bool = False) -> Iterator[None]:
+    """One at a time.
+
+    Raises:
+        BoardError: Somebody else is at work.
+    """
+    with LOCK.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise BoardError("another deployment is under way on this board; wait for it") from None
+        yield
+
+
+def switch(new: str) -> dict[str, Any]:
+    """Makes a complete release the running one, or leaves things as they were.
+
+    Returns:
+        ``{"release", "was", "gap_s"}``: seconds without service.
+
+    Raises:
+        BoardError: The new release is not well; the old one runs again.
+    """
+    old = linked_release(CURRENT)
+    write_json(SWITCH, {"from": old, "to": new})
+    step("switch-noted")
+    try:
+        services.start(new)
+        step("switch-started")
+        _point(CURRENT, new)
+        step("switch-linked")
+        stopped = time.monotonic()
+        if old and old != new:
+            services.stop(old)
+        step("switch-stopped")
+        answered = wait_until_well(new, read_manifest((RELEASES / new / "release.json").read_text()).port)
+        step("switch-proven")
+    except BoardError as failure:
+        recover(str(failure))
+        raise
+    if old != new:
+        _point(PREVIOUS, old)
+    done = {"release": new, "was": old, "gap_s": round(answered - stopped, 2) if old else None}
+    write_json(LAST, {"ok": True, **done})
+    remove(SWITCH)
+    step("switch-done")
+    return done
+
+
+def recover(reason: str = "it was cut off") -> bool:
+    """Takes the old release back when a switch was not finished; nothing to do otherwise."""
+    note = read_json(SWITCH)
+    if not note:
+        return False
+    old, new = note.get("from", ""), note.get("to", "")
+    _point(CURRENT, old)
+    if old:
+        with contextlib.suppress(BoardError):
+            services.start(old)
+    if new != old:
+        services.stop(new)
+    _forget(old, new, reason)
+    return True
+
+
+def settle() -> bool:
+    """The same at the start of the board, when no service runs yet: the links alone."""
+    note = read_json(SWITCH)
+    if not note:
+        return False
+    _point(CURRENT, note.get("from", ""))
+    _forget(note.get("from", ""), note.get("to", ""), "the board went off during the switch")
+    return True
+
+
+def _forget(old: str, new: str, reason: str) -> None:
+    """A release that never ran well is none to go back to."""
+    if new not in (old, linked_release(PREVIOUS)):
+        services.remove_unit(new)
+        shutil.rmtree(RELEASES / new, ignore_errors=True)
+    write_json(LAST, {"ok": False, "release": old, "tried": new, "reason": reason})
+    remove(SWITCH)
+
+
+def _point(path: Path, release: str) -> None:
+    if release:
+        link(path, f"releases/{release}")
+    else:
+        remove(path)

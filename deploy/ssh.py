@@ -1,0 +1,101 @@
+"""Questions to a board over ssh, without leaving anything there."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from convert.stopwatch.address import Address
+from convert.stopwatch.faults import connection_fault
+from runtime.errors import InputError, RunError
+
+# An unknown board is taken at its word and remembered; one whose key has changed is refused.
+OPTIONS = {
+    "BatchMode": "yes",
+    "ConnectTimeout": "10",
+    "ServerAliveInterval": "10",
+    "ServerAliveCountMax": "3",
+    "StrictHostKeyChecking": "accept-new",
+    "LogLevel": "ERROR",
+    "RequestTTY": "no",
+    "RemoteCommand": "none",
+    "PermitLocalCommand": "no",
+    "ClearAllForwardings": "yes",
+    "ForwardAgent": "no",
+    "ForwardX11": "no",
+}
+_SSH_FAILED = 255
+# Printed before anything else, so that "no such command" and "no connection" are told apart.
+_BEGIN = "--edgewren--"
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended: exit status and what it printed."""
+
+    status: int
+    output: str
+    errors: str
+
+
+def ssh_arguments(config: Path | None) -> list[str]:
+    """Ssh's options, for Ansible as well; ``config`` is ``ssh -F``."""
+    options = [part for name, value in OPTIONS.items() for part in ("-o", f"{name}={value}")]
+    return [*(["-F", str(config.absolute())] if config else []), *options]
+
+
+class Link:
+    """A board that can be asked.
+
+    Args:
+        address: The board.
+        config: ssh's configuration file instead of the user's.
+
+    Raises:
+        InputError: There is no ssh on this machine.
+    """
+
+    def __init__(self, address: Address, config: Path | None = None) -> None:
+        if not shutil.which("ssh"):
+            raise InputError("there is no ssh on this machine", "expected OpenSSH", "sudo apt install openssh-client")
+        self.address = address
+        self._command = ["ssh", *ssh_arguments(config), *address.arguments]
+
+    def run(self, command: Sequence[str], given: bytes = b"", seconds: float = 120) -> Said:
+        """Runs a command there.
+
+        Args:
+            command: Its words; they pass through the login shell unharmed.
+            given: Its standard input.
+            seconds: How long it may take.
+
+        Raises:
+            InputError: The board cannot be reached or does not let this user in.
+            RunError: It takes too long.
+        """
+        line = f"echo {_BEGIN}; exec {shlex.join(command)}"
+        try:
+            done = subprocess.run(
+                [*self._command, shlex.join(["sh", "-c", line])],
+                input=given,
+                capture_output=True,
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise RunError(
+                f"{self.address.text} has not answered for {seconds:.0f} s", "", "look at the board"
+            ) from None
+        output, errors = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+        _, began, output = output.partition(f"{_BEGIN}\n")
+        if not began:
+            raise connection_fault(self.address, errors, done.returncode != _SSH_FAILED, False)
+        return Said(done.returncode, output, errors)
+
+    def follow(self, command: Sequence[str]) -> int:
+        """Runs a command there whose output is shown as it comes; its exit status."""
+        return subprocess.run([*self._command, shlex.join(command)], check=False).returncode

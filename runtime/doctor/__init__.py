@@ -1,0 +1,33 @@
+"""Checks of the machine, each with the line that fixes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from runtime.doctor import hardware, software
+from runtime.doctor.check import Check
+from runtime.doctor.selftest import SELF_TEST_MODEL, run_self_test, self_test_facts
+
+__all__ = ["SELF_TEST_MODEL", "Check", "examine", "self_test_facts"]
+
+
+def examine() -> list[Check]:
+    """Runs all checks; none of them raises."""
+    self_test = run_self_test()
+    checks: list[Callable[[], Check]] = [
+        software.python,
+        lambda: software.interpreter(self_test),
+        lambda: software.wheel(self_test),
+        lambda: software.xnnpack(self_test),
+        lambda: software.threads(self_test),
+        software.opencv,
+        hardware.processor,
+        hardware.memory,
+        hardware.disk,
+        hardware.camera,
+        hardware.permissions,
+        hardware.csi_camera,
+        hardware.heat,
+        hardware.power,
+    ]
+    return [check() for check in checks]

@@ -1,0 +1,61 @@
+"""The app as a service: systemd's datagrams, read from a real socket, and the turn, taken by a real process."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from apps.service import Service
+from tests.conftest import ROOT
+
+_HOLDER = "import sys, time; from apps.service import Service; Service({'EDGEWREN_TURN': sys.argv[1]}).ready()"
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[socket.socket, str]]:
+    """systemd's end of the channel, and what it calls it."""
+    address = str(tmp_path / "notify") if request.param == "path" else f"\0{tmp_path}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.settimeout(5)
+        channel.bind(address)
+        yield channel, address.replace("\0", "@")
+
+
+def test_ready_and_alive_are_told(manager: tuple[socket.socket, str]) -> None:
+    channel, address = manager
+    service = Service({"NOTIFY_SOCKET": address})
+    service.ready()
+    for _ in range(100):
+        service.alive()
+    assert [channel.recv(64), channel.recv(64)] == [b"READY=1", b"WATCHDOG=1"]
+    channel.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        channel.recv(64)
+
+
+@pytest.mark.parametrize("address", ["", "/nowhere/notify"])
+def test_a_manager_that_is_not_there_does_not_matter(address: str) -> None:
+    service = Service({"NOTIFY_SOCKET": address})
+    service.ready()
+    service.alive()
+
+
+def test_the_next_release_waits_until_the_one_before_has_ended(tmp_path: Path) -> None:
+    turn = tmp_path / "turn"
+    command = [sys.executable, "-c", f"{_HOLDER}; print('mine', flush=True); time.sleep(60)", str(turn)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout
+        assert first.stdout.readline() == "mine\n"
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as second:
+            assert second.stdout
+            time.sleep(0.5)
+            assert second.poll() is None
+            first.kill()
+            assert second.stdout.readline() == "mine\n"
+            second.kill()

@@ -1,0 +1,383 @@
+"""The live session with pictures whose content is known: what it shows, counts, hides, changes and survives."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from apps.governing import Governing
+from apps.governor import Level
+from apps.options import read_options
+from runtime.errors import InputError, RunError
+from runtime.sources.reopening import ReopeningSource
+from runtime.track import Tracked
+from tests.apps.bright import CYCLE, SIDE, TOP, WIDTH, Film, Notebook, Running, Seer, Stage, boxes, left_edge, picture
+
+LINE = {"name": "middle", "kind": "line", "points": [[0.5, 0], [0.5, 1]]}
+ZONE = {"name": "right", "kind": "zone", "points": [[0.6, 0], [1, 0], [1, 1], [0.6, 1]]}
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    made = Stage(
+        {"small.tflite": Seer, "large.tflite": lambda: Seer(("cat", "robin", "dog"))},
+        {"film": lambda: Film(3 * CYCLE), "camera": lambda: Film(None, "camera"), "other": lambda: Film(None, "other")},
+    )
+    monkeypatch.setattr("apps.session.Detector.open", made.open_model)
+    monkeypatch.setattr("apps.session.open_lasting", made.open_source)
+    return made
+
+
+def config(folder: Path, *shapes: dict[str, Any]) -> str:
+    path = folder / "config.toml"
+    lines = [
+        f"[[shapes]]\n{chr(10).join(f'{key} = {json.dumps(value)}' for key, value in shape.items())}"
+        for shape in shapes
+    ]
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+def played(stage: Stage, *arguments: str) -> Notebook:
+    """A whole film, no frame left out."""
+    notebook = Notebook()
+    with stage.session("small.tflite", "film", *arguments) as session:
+        session.run([notebook], paced=False)
+    return notebook
+
+
+def test_every_frame_is_a_moment_and_boxes_lie_on_the_square(stage: Stage) -> None:
+    moments = played(stage).moments
+    assert [moment.number for moment in moments] == list(range(1, 3 * CYCLE + 1))
+    assert [moment.frame.index for moment in moments] == list(range(3 * CYCLE))
+    assert len(moments[0].found) == 0  # one detection is not yet an object
+    for moment in moments[1:]:
+        assert isinstance(moment.found, Tracked)
+        assert moment.found.track_ids.tolist() == [1]
+        left = left_edge(moment.frame.index)
+        assert moment.found.boxes[0] == pytest.approx(
+            [left, TOP, left + SIDE, TOP + SIDE], abs=8
+        )  # a turn takes a track some frames
+    assert moments[-1].figures.frames == 3 * CYCLE
+    assert moments[-1].figures.dropped == 0
+
+
+def test_without_tracking_detections_are_shown_as_they_are(stage: Stage) -> None:
+    moments = played(stage, "--no-track").moments
+    assert not isinstance(moments[0].found, Tracked)
+    assert moments[0].found.boxes[0].tolist() == [5, TOP, 5 + SIDE, TOP + SIDE]
+
+
+def test_known_crossings_and_visits_are_counted(stage: Stage, tmp_path: Path) -> None:
+    """The square goes three times to the right and back."""
+    notebook = played(stage, "--config", config(tmp_path, LINE, ZONE))
+    line, zone = notebook.moments[-1].counts
+    assert (line.into, line.out) == ({"robin": 3}, {"robin": 3})
+    assert (zone.into, zone.out, zone.inside) == ({"robin": 3}, {"robin": 3}, {})
+    inside = sum(left_edge(index) + SIDE / 2 > 0.6 * WIDTH for index in range(3 * CYCLE)) / 20
+    assert zone.dwell_s["robin"] == pytest.approx(inside, abs=0.5)
+    events = [event for moment in notebook.moments for event in moment.events]
+    assert [event.number for event in events] == list(range(1, 13))
+    assert [event.direction for event in events if event.kind == "line"] == ["out", "in"] * 3
+
+
+def test_counts_and_numbers_survive_a_restart(stage: Stage, tmp_path: Path) -> None:
+    state = str(tmp_path / "state.json")
+    played(stage, "--config", config(tmp_path, LINE), "--state", state)
+    moments = played(stage, "--state", state).moments
+    assert moments[-1].counts[0].into == {"robin": 6}
+    assert [event.number for moment in moments for event in moment.events] == list(range(7, 13))
+    Path(state).write_text("{")
+    moments = played(stage, "--state", state).moments
+    assert moments[-1].counts == ()
+    assert "was damaged" in " ".join(moments[-1].figures.notices)
+    assert "was damaged" in stage.said[-1]
+
+
+def test_drawn_shapes_come_before_those_of_the_configuration(stage: Stage, tmp_path: Path) -> None:
+    state = str(tmp_path / "state.json")
+    with Running(stage.session("small.tflite", "camera", "--state", state)) as running:
+        running.session.change({"shapes": [ZONE]})
+    session = stage.session("small.tflite", "camera", "--state", state, "--config", config(tmp_path, LINE))
+    with session:
+        assert [shape["name"] for shape in session.state()["shapes"]] == ["right"]
+
+
+def hidden(moment: Any) -> bool:
+    """Whether no part of the noise can be seen: each block is of one colour."""
+    left = left_edge(moment.frame.index)
+    region = moment.frame.pixels[TOP : TOP + SIDE, left : left + SIDE].astype(int)
+    same = (np.abs(np.diff(region, axis=1)).sum(axis=2) == 0).mean()
+    return bool(same > 0.7)
+
+
+def test_hidden_classes_are_hidden_in_every_moment(stage: Stage) -> None:
+    """In the first frame, below the shown score, and where the detector overlooks the object."""
+    missed = (20, 21, 22, 40)
+    stage.models["small.tflite"] = lambda: Seer(missed=missed)
+    shown = played(stage).moments
+    assert not any(hidden(moment) for moment in shown)
+    for arguments in (("--blur", "robin"), ("--blur", "robin", "--score", "0.9"), ("--blur", "robin", "--no-track")):
+        moments = played(stage, *arguments).moments
+        seen = [moment.frame.index for moment in moments if not hidden(moment)]
+        assert seen == (list(missed) if "--no-track" in arguments else [])
+    assert (picture(0).pixels == shown[0].frame.pixels).all()
+
+
+def test_a_model_that_cannot_hide_what_must_be_hidden_is_refused(stage: Stage) -> None:
+    stage.models["large.tflite"] = lambda: Seer(("cat", "dog"))
+    with pytest.raises(InputError, match="no class 'robin' to blur"):
+        stage.session("small.tflite", "film", "--blur", "robin", "--also-model", "large.tflite")
+
+
+def test_classes_and_score_change_what_is_shown(stage: Stage) -> None:
+    with Running(stage.session("small.tflite", "camera")) as running:
+        running.wait(lambda: len(running.notebook.moments) > 3)
+        assert len(running.newest().found) == 1
+        running.session.change({"score": 0.9})
+        running.newest()
+        assert len(running.newest().found) == 0
+        running.session.change({"score": 0.5, "classes": ["wren"]})
+        running.newest()
+        assert len(running.newest().found) == 0
+        running.session.change({"classes": ["robin"]})
+        running.newest()
+        assert len(running.newest().found) == 1
+
+
+def test_models_and_sources_change_while_it_runs(stage: Stage) -> None:
+    arguments = ("small.tflite", "camera", "--also-model", "large.tflite", "--also-source", "other")
+    with Running(stage.session(*arguments)) as running:
+        session = running.session
+        running.wait(lambda: len(running.newest().found))
+        before, small, camera = running.newest(), session.detector, session.source
+        assert before.labels == ("wren", "robin")
+        state = session.change({"model": "large"})
+        assert (state["model"], state["models"]) == ("large", ["small", "large"])
+        running.wait(lambda: (now := running.newest()).labels == ("cat", "robin", "dog") and len(now.found))
+        assert getattr(small, "closed", False)
+        assert session.source is camera
+        assert session.state()["labels"] == ["cat", "robin", "dog"]
+        session.change({"source": "other"})
+        running.wait(lambda: (now := running.newest()).frame.source == "other" and len(now.found))
+        assert getattr(camera, "closed", False)
+        numbers = [moment.number for moment in running.notebook.moments]
+        assert numbers == list(range(1, len(numbers) + 1))
+        ids: dict[tuple[str, str], set[int]] = {}
+        for moment in running.notebook.moments:
+            assert isinstance(moment.found, Tracked)
+            ids.setdefault((moment.labels[0], moment.frame.source), set()).update(moment.found.track_ids.tolist())
+        assert list(ids) == [("wren", "camera"), ("cat", "camera"), ("cat", "other")]
+        assert len(set.union(*ids.values())) == sum(map(len, ids.values())) >= 3  # never the same for another object
+    assert all(part.closed for part in stage.opened)
+
+
+def test_a_change_that_fails_leaves_everything_as_it_was(stage: Stage) -> None:
+    with Running(stage.session("small.tflite", "camera", "--also-source", "gone")) as running:
+        running.newest()
+        running.session.change({"source": "gone"})
+        running.wait(lambda: "no camera at gone" in " ".join(running.newest().figures.notices))
+        assert running.session.state()["source"] == "camera"
+        assert running.newest().frame.source == "camera"
+    assert stage.said == ["no camera at gone"]
+
+
+def test_the_last_of_many_wishes_counts_and_nothing_is_left_over(stage: Stage) -> None:
+    arguments = ("small.tflite", "camera", "--also-model", "large.tflite", "--also-source", "other")
+    with Running(stage.session(*arguments)) as running:
+        running.newest()
+        threads = threading.active_count()
+        for index in range(30):
+            running.session.change(
+                {"model": ("large", "small")[index % 2], "source": ("other", "camera")[index % 3 == 0]}
+            )
+        running.session.change({"model": "large", "source": "other"})
+        running.wait(lambda: running.newest().labels[0] == "cat" and running.newest().frame.source == "other")
+        running.wait(lambda: threading.active_count() <= threads)
+        assert sum(not part.closed for part in stage.opened) == 2
+    assert all(part.closed for part in stage.opened)
+
+
+class Camera:
+    """Gives frames until it is unplugged; then opening fails until it is plugged in."""
+
+    def __init__(self) -> None:
+        self.plugged = True
+
+    def open(self) -> Any:
+        if not self.plugged:
+            raise InputError("no camera at camera")
+        camera, film = self, Film(None, "camera")
+
+        class Source(Film):
+            def read(self) -> Any:
+                if not camera.plugged:
+                    raise RunError("camera stopped")
+                return film.read()
+
+        return Source(None, "camera")
+
+
+def test_a_camera_that_goes_and_comes_back_is_told(stage: Stage) -> None:
+    camera = Camera()
+    stage.sources["camera"] = lambda: ReopeningSource("camera", camera.open, camera.open(), pause=lambda n: 0.05)
+    with Running(stage.session("small.tflite", "camera", "--also-model", "large.tflite")) as running:
+        assert running.newest().figures.source == "live"
+        camera.plugged = False
+        running.wait(lambda: running.notebook.told)
+        running.wait(lambda: running.notebook.told[-1].source == "reopening")
+        figures = running.notebook.told[-1]
+        assert "no camera at camera; trying again" in figures.notices
+        assert running.session.health.check(0)[0]
+        # A model can be changed meanwhile.
+        running.session.change({"model": "large"})
+        running.wait(lambda: running.session.detector.labels[0] == "cat")
+        camera.plugged = True
+        running.wait(lambda: running.newest().figures.source == "live")
+        assert running.newest().figures.notices == ()
+        assert running.newest().labels[0] == "cat"
+
+
+def test_it_stops_while_the_camera_is_away(stage: Stage) -> None:
+    camera = Camera()
+    stage.sources["camera"] = lambda: ReopeningSource("camera", camera.open, camera.open(), pause=lambda n: 0.05)
+    with Running(stage.session("small.tflite", "camera")) as running:
+        running.newest()
+        camera.plugged = False
+        running.wait(lambda: running.notebook.told and running.notebook.told[-1].source == "reopening")
+
+
+def test_a_network_that_fails_ends_it_with_its_error(stage: Stage) -> None:
+    class Broken(Seer):
+        def infer(self, frame: Any) -> Any:
+            raise RunError("the network fails")
+
+    stage.models["small.tflite"] = Broken
+    with stage.session("small.tflite", "film") as session, pytest.raises(RunError, match="the network fails"):
+        session.run([], paced=False)
+
+
+def test_a_slow_network_shows_predicted_boxes_at_the_rate_of_the_camera(stage: Stage, tmp_path: Path) -> None:
+    """What is shown smoothly has more frames than results, boxes on the square, and every event once."""
+
+    class Slow(Seer):
+        def infer(self, frame: Any) -> Any:
+            time.sleep(0.2)
+            return super().infer(frame)
+
+    class Page(Notebook):
+        smooth = True
+
+    class Calm(Film):
+        """Twenty frames a second, by the clock."""
+
+        def read(self) -> Any:
+            time.sleep(0.045)
+            return super().read()
+
+    stage.models["small.tflite"], stage.sources["camera"] = Slow, lambda: Calm(None)
+    page = Page()
+    session = stage.session("small.tflite", "camera", "--smooth", "--config", config(tmp_path, LINE))
+    with Running(session, page) as running:
+        running.wait(lambda: any(moment.events for moment in page.moments))
+        count, shown = len(running.notebook.moments), len(page.moments)
+        running.wait(lambda: len(running.notebook.moments) >= count + 8)
+        assert len(page.moments) - shown >= 2 * (len(running.notebook.moments) - count)
+    numbers = [moment.number for moment in page.moments]
+    assert numbers == sorted(set(numbers))
+    told = [event.number for moment in page.moments for event in moment.events]
+    assert told == sorted(set(told))
+    # Where it has gone straight on for a while: nothing can foresee its turns.
+    straight = [(index, box) for index, box in boxes(page.moments) if 16 <= index % (CYCLE // 2) < 29]
+    assert len(straight) > 10
+    off = sorted(abs(box[0] - left_edge(index)) for index, box in straight)
+    assert off[len(off) // 2] < 5  # it moves 16 pixels from result to result
+
+
+class Recorder:
+    """Counts what it is asked for."""
+
+    def __init__(self) -> None:
+        self.recording = False
+
+    def record(self, on: bool) -> None:
+        self.recording = on
+
+    def snapshot(self, moment: Any) -> str:
+        return f"snapshot-{moment.number}.jpg"
+
+
+def test_recording_and_snapshots_go_to_the_media_store(stage: Stage) -> None:
+    with Running(stage.session("small.tflite", "camera")) as running:
+        session = running.session
+        with pytest.raises(InputError, match="no folder to store pictures in"):
+            session.snapshot()
+        with pytest.raises(InputError, match="no folder to record to"):
+            session.change({"recording": True})
+        session.record_with(Recorder(), None)  # type: ignore[arg-type]
+        assert session.state()["can_record"]
+        assert session.change({"recording": True})["recording"]
+        assert not session.change({"recording": False})["recording"]
+        number = running.newest().number
+        assert int(session.snapshot().removeprefix("snapshot-").removesuffix(".jpg")) >= number
+
+
+def test_reset_sets_counts_back(stage: Stage, tmp_path: Path) -> None:
+    with Running(stage.session("small.tflite", "camera", "--config", config(tmp_path, LINE))) as running:
+        running.wait(lambda: running.newest().counts[0].out)
+        running.session.change({"reset_counts": True})
+        running.newest()
+        assert sum(running.newest().counts[0].out.values()) <= 1
+
+
+class Pipe:
+    """Notes its limit."""
+
+    def __init__(self) -> None:
+        self.fps: float | None = -1.0
+
+    def limit(self, fps: float | None) -> None:
+        self.fps = fps
+
+
+@pytest.mark.parametrize(
+    ("arguments", "levels", "limits", "wishes"),
+    [
+        ((), [Level(0.75), Level(0.5), Level()], [15, 10, None], []),
+        (("--max-fps", "12"), [Level(0.75), Level(0.5), Level()], [12, 10, 12], []),
+        (
+            ("--small-model", "small.tflite", "--threads", "4"),
+            [Level(0.5), Level(0.5, small=True), Level(0.33, 0.5, True), Level(0.5, small=True), Level()],
+            [10, 10, 6.6, 10, None],
+            [{"model": "small"}, {"threads": 2}, {"threads": 4}, {"model": "large"}],
+        ),
+    ],
+    ids=["rate", "beside a limit of one's own", "model and threads"],
+)
+def test_levels_of_the_governor_are_obeyed(
+    arguments: tuple[str, ...],
+    levels: list[Level],
+    limits: list[float | None],
+    wishes: list[dict[str, Any]],
+    stage: Stage,
+) -> None:
+    """At 20 results a second before the first step."""
+    asked: list[dict[str, Any]] = []
+    options = read_options(["large.tflite", "camera", *arguments])
+    want: Callable[..., None] = lambda **parts: asked.append(parts)  # noqa: E731
+    governing = Governing(options, want, "large", "small" if options.small_model else None)
+    pipe = Pipe()
+    governing.steer(pipe, lambda: 20.0)  # type: ignore[arg-type]
+    seen = []
+    for level in levels:
+        governing.apply(level)
+        seen.append(pipe.fps)
+    assert seen == [None if limit is None else pytest.approx(limit) for limit in limits]
+    assert asked == wishes

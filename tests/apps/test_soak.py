@@ -1,0 +1,33 @@
+"""A short soak; ``python -m tests.soak`` is the long one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.soak import Growth, Sample, growth, soak
+
+
+@pytest.mark.parametrize(
+    ("rss", "threads", "expected"),
+    [
+        ([40, 80, 80, 80, 80, 80, 80, 80, 80], [9] * 9, Growth(0, 0, 0)),
+        ([80, 81, 82, 83, 84, 85, 86, 87, 88], [9] * 9, Growth(4.5, 0, 0)),
+        ([80] * 9, [1, 2, 3, 4, 5, 6, 7, 8, 9], Growth(0, 4.5, 0)),
+    ],
+    ids=["start left out", "memory", "threads"],
+)
+def test_growth_is_seen(rss: list[float], threads: list[int], expected: Growth) -> None:
+    samples = [Sample(i, mb, count, 20, 0, 0) for i, (mb, count) in enumerate(zip(rss, threads, strict=True))]
+    assert growth(samples) == pytest.approx(expected, abs=1)
+
+
+def test_a_session_with_everything_on_does_not_grow(tiny_model: Path) -> None:
+    """Viewer, broker, recording in short segments, clips of events, state file."""
+    samples = soak(tiny_model, "synthetic://cards?size=320x240", seconds=18, every=1, segment_s=2)
+    grown = growth(samples)
+    assert samples[-1].frames > 200
+    assert grown.rss_mb < 8
+    assert grown.threads <= 1
+    assert grown.files <= 2

@@ -1,0 +1,59 @@
+"""What takes long to make and is kept: named by the contents of what makes it, complete or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def cache_folder() -> Path:
+    """``EDGEWREN_ARM_CACHE``, by default ``build/arm``."""
+    folder = Path(os.environ.get("EDGEWREN_ARM_CACHE") or ROOT / "build" / "arm").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def locked(name: str, folder: Path | None = None) -> Iterator[None]:
+    """Alone among all processes while it lasts; the kernel unlocks for a process that is killed."""
+    with ((folder or cache_folder()) / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def kept(name: str, made_by: list[Path | str], make: Callable[[Path], None]) -> Path:
+    """A file or folder from the cache, made first where it is absent.
+
+    Args:
+        name: What it is, for example ``trixie-arm64``.
+        made_by: The files and values that decide its contents; another version of any of them makes it anew and
+            removes the old one.
+        make: Makes it at the path it is given. A path that was left half made is never used.
+    """
+    digest = hashlib.sha256()
+    for each in made_by:
+        digest.update(each.read_bytes() if isinstance(each, Path) else each.encode())
+        digest.update(b"\0")
+    path = cache_folder() / f"{name}@{digest.hexdigest()[:12]}"
+    with locked(name):
+        if not path.exists():
+            for old in cache_folder().glob(f"{name}@*"):
+                _remove(old)
+            partial = path.with_name(f"{name}@partial")
+            make(partial)
+            partial.rename(path)
+    return path
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

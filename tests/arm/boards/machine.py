@@ -1,0 +1,66 @@
+"""A whole emulated board: firmware-less ARM machine, Debian's kernel, systemd, and a V4L2 camera at /dev/video0."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.arm.boards.board import Board, free_port, public
+from tests.arm.boards.cores import CORES
+from tests.arm.boards.disk import image, pack
+
+_MEMORY_MB = 2048
+
+
+class Machine(Board):
+    """A machine under qemu-system; it has no way to any network but for the two ports that lead into it.
+
+    Its disk stays in its folder: :meth:`stop` is a power cut, :meth:`start` boots again with what was written.
+
+    Args:
+        folder: Where its disk and keys are.
+        suite: ``bookworm`` or ``trixie``.
+        core: A name of ``CORES``.
+        page_port: Port inside that :attr:`page` leads to.
+
+    Attributes:
+        page: Loopback port of this machine that is the board's ``page_port``.
+    """
+
+    def __init__(self, folder: Path, suite: str = "trixie", core: str = "cortex-a72", page_port: int = 8080) -> None:
+        super().__init__(folder)
+        self.core, self.page = CORES[core], free_port()
+        self._page_port, self._image = page_port, image(suite)
+        if not (folder / "disk").exists():
+            subprocess.run(
+                ["cp", "--sparse=always", "--reflink=auto", self._image / "disk", folder / "disk"], check=True
+            )
+        self._write_initrd()
+
+    def command(self) -> list[str]:
+        forwards = f"hostfwd=tcp:127.0.0.1:{self.port}-:22,hostfwd=tcp:127.0.0.1:{self.page}-:{self._page_port}"
+        return [
+            *("qemu-system-aarch64", "-M", "virt", "-cpu", self.core.name, "-smp", str(os.cpu_count() or 1)),
+            *("-m", str(_MEMORY_MB), "-display", "none", "-serial", "stdio", "-monitor", "none", "-nodefaults"),
+            *("-kernel", str(self._image / "kernel"), "-initrd", str(self.folder / "initrd")),
+            *("-append", "console=ttyAMA0 ipv6.disable=1 quiet"),
+            *("-drive", f"file={self.folder / 'disk'},format=raw,if=none,id=disk,cache=unsafe,discard=unmap"),
+            *("-device", "virtio-blk-pci,drive=disk"),
+            *("-netdev", f"user,id=net,restrict=on,{forwards}", "-device", "virtio-net-pci,netdev=net,romfile="),
+            *("-device", "virtio-rng-pci"),
+        ]
+
+    def start(self, timeout: float = 300) -> None:
+        super().start(timeout)
+
+    def _write_initrd(self) -> None:
+        keys = self.folder / "initrd-keys" / "keys"
+        keys.mkdir(parents=True, exist_ok=True)
+        (keys / "authorized_keys").write_text(public(self.key))
+        shutil.copy(self.host_key, keys / "host-key")
+        pack(keys.parent, self.folder / "keys.cpio")
+        # The kernel unpacks one archive after the other.
+        together = (self._image / "initrd").read_bytes() + (self.folder / "keys.cpio").read_bytes()
+        (self.folder / "initrd").write_bytes(together)

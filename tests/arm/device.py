@@ -1,0 +1,67 @@
+"""``edgewren[device]`` on an emulated board, from a wheelhouse made here: the board has no way to any index."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.arm.boards import Board
+from tests.arm.boards.cache import ROOT, kept
+from tests.arm.boards.rootfs import SUITES
+
+PYTHON = "/opt/edgewren/bin/python"
+_WHEELS = "/opt/wheels"
+# pip compares whole tags: all C libraries that wheels are built for, up to that of bookworm.
+_PLATFORMS = ("manylinux2014_aarch64", *(f"manylinux_2_{minor}_aarch64" for minor in range(17, 37)))
+
+
+def install(board: Board, suite: str, wheel: Path) -> None:
+    """Makes the environment of :data:`PYTHON` on a board.
+
+    Args:
+        board: One that runs.
+        suite: Its release.
+        wheel: What :func:`project_wheel` made.
+    """
+    board.run(f"mkdir -p {_WHEELS} && python3 -m venv --without-pip /opt/edgewren", user="root")
+    board.send([*wheelhouse(suite).iterdir(), wheel], _WHEELS, user="root")
+    pip = f"{PYTHON} $(ls {_WHEELS}/pip-*.whl)/pip"
+    options = f"--quiet --no-index --no-compile --find-links {_WHEELS}"
+    board.run(f"{pip} install {options} '{_WHEELS}/{wheel.name}[device]'", user="root", timeout=300)
+
+
+def wheelhouse(suite: str) -> Path:
+    """A folder of wheels: what ``[device]`` needs on a release's Python, and pip; from the cache."""
+    here, project = Path(__file__), ROOT / "pyproject.toml"
+    return kept(f"wheels-{suite}", [here, project, suite], lambda target: _download(SUITES[suite], target))
+
+
+def _download(python: str, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    version = python.replace(".", "")
+    tags = ["--only-binary=:all:", "--python-version", version, "--implementation", "cp"]
+    tags += [part for abi in (f"cp{version}", "abi3", "none") for part in ("--abi", abi)]
+    tags += [part for platform in _PLATFORMS for part in ("--platform", platform)]
+    wheel = project_wheel(target)
+    _pip("download", "--dest", target, *tags, f"{wheel}[device]", "pip")
+    wheel.unlink(missing_ok=True)
+
+
+def project_wheel(folder: Path) -> Path:
+    """Builds the project's own wheel into a folder, from a copy: setuptools leaves traces where it builds."""
+    sources = folder / "sources"
+    for package in ("apps", "convert", "runtime"):
+        shutil.copytree(ROOT / package, sources / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, sources)
+    _pip("wheel", "--no-deps", "--wheel-dir", folder, sources)
+    shutil.rmtree(sources)
+    return next(folder.glob("edgewren-*.whl"))
+
+
+def _pip(*arguments: object) -> None:
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *map(str, arguments)]
+    subprocess.run(command, check=True, capture_output=True)

@@ -1,0 +1,168 @@
+"""The device side on emulated ARM: installed offline, and the same answers as here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from runtime.engine import Engine
+from runtime.frame import Frame
+from runtime.modelfile import require_card
+from runtime.preprocess import Preprocessor
+from runtime.scenes import draw_scene
+from tests.arm.boards import CORES, Board, UserLand, free_port
+from tests.arm.boards.board import listens, until
+from tests.arm.boards.cache import kept
+from tests.arm.device import PYTHON, install, project_wheel
+from tests.conftest import ROOT, SHARED, SHARED_ABSENT, WITH_MACHINES, run_module
+
+# Minutes of emulation: make test-arm.
+pytestmark = pytest.mark.machine
+
+_HERE = Path(__file__).parent
+_ZOO = SHARED / "zoo"
+_IMAGES = 20
+
+
+@pytest.fixture(scope="session")
+def models() -> Path:
+    """The shipped model, and Yolo-Fastest where its weights are, built by the program itself."""
+    sources = [path for room in ("convert", "runtime") for path in sorted((ROOT / room).rglob("*")) if path.is_file()]
+    made_by: list[Path | str] = [path for path in sources if "__pycache__" not in path.parts]
+    return kept("models", [*made_by, str(WITH_MACHINES and _ZOO.is_dir())], _build)
+
+
+def _build(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    # Yolo-Fastest takes a minute more, and so belongs to make test-arm.
+    for name in ("playing-cards", *(["yolo-fastest-1.1"] if WITH_MACHINES and _ZOO.is_dir() else [])):
+        done = run_module("convert", "build", name, "--out", folder, "--mirror", _ZOO, timeout=900)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return project_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def equipped(
+    user_land: Callable[[str, str], UserLand], wheel: Path, models: Path, scene: Path
+) -> Callable[[str], UserLand]:
+    """A Raspberry Pi 4's user-land of a release, with the program, the models and a picture in ``/opt/test``."""
+    ready: dict[str, UserLand] = {}
+
+    def board(suite: str) -> UserLand:
+        if suite not in ready:
+            ready[suite] = user_land(suite, "cortex-a72")
+            install(ready[suite], suite, wheel)
+            ready[suite].run("install -d -o pi /opt/test", user="root")
+            ready[suite].send([*models.glob("*.tflite"), scene, _HERE / "outputs.py"], "/opt/test")
+        return ready[suite]
+
+    return board
+
+
+@pytest.fixture(params=["bookworm", "trixie"])
+def device(request: pytest.FixtureRequest, equipped: Callable[[str], UserLand]) -> UserLand:
+    return equipped(request.param)
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Path:
+    """A drawn picture with playing cards, of the network's own size: OpenCV resizes differently on ARM."""
+    path = tmp_path_factory.mktemp("scene") / "scene.png"
+    size = require_card(models / "playing-cards.tflite").input
+    cv2.imwrite(str(path), cv2.resize(draw_scene(7).pixels, (size.width, size.height), interpolation=cv2.INTER_AREA))
+    return path
+
+
+def test_doctor_finds_nothing_wrong(device: UserLand) -> None:
+    checks = {check["name"]: check for check in json.loads(device.run(f"{PYTHON} -m runtime doctor --json"))["checks"]}
+    for name in ("python", "interpreter", "xnnpack", "opencv"):
+        assert checks[name]["ok"], checks[name]
+    assert "aarch64" in checks["python"]["detail"]
+    assert "litert" in checks["interpreter"]["detail"]
+
+
+def test_detects_what_this_machine_detects(device: UserLand, models: Path, scene: Path) -> None:
+    said = device.run(
+        f"{PYTHON} -m runtime detect /opt/test/playing-cards.tflite /opt/test/scene.png --score 0.5 --json"
+    )
+    done = run_module("runtime", "detect", models / "playing-cards.tflite", scene, "--score", "0.5", "--json")
+    there, here = (json.loads(text)["detections"] for text in (said, done.stdout))
+    assert len(here) >= 2
+    assert [found["label"] for found in there] == [found["label"] for found in here]
+    np.testing.assert_allclose([found["score"] for found in there], [found["score"] for found in here], atol=0.001)
+    np.testing.assert_allclose([found["box"] for found in there], [found["box"] for found in here], atol=0.1)
+
+
+def test_bench_runs(device: UserLand) -> None:
+    said = device.run(f"{PYTHON} -m runtime bench /opt/test/playing-cards.tflite --runs 3 --threads 1 --json")
+    assert "inference_ms" in said
+
+
+def test_live_page_is_served(device: UserLand) -> None:
+    port = free_port()
+    program = f"{PYTHON} -m apps.live /opt/test/playing-cards.tflite synthetic://cards http://127.0.0.1:{port}"
+    device.run(f"nohup {program} --seconds 60 >/tmp/live.log 2>&1 </dev/null & echo $! >/tmp/live.pid")
+    try:
+        until(lambda: listens(port), 60)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as page:
+            assert b"<html" in page.read().lower()
+    finally:
+        device.run("kill $(cat /tmp/live.pid); cat /tmp/live.log")
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("name", ["playing-cards", pytest.param("yolo-fastest-1.1", marks=pytest.mark.machine)])
+def test_int8_outputs_are_those_of_this_machine(
+    equipped: Callable[[str], UserLand], models: Path, name: str, core: str, tmp_path: Path
+) -> None:
+    """XNNPACK's int8 kernels of each core against those of this machine, on the very same input tensors."""
+    model = models / f"{name}.tflite"
+    if not model.exists():
+        pytest.skip(SHARED_ABSENT)
+    inputs = tmp_path / f"{name}-inputs.npy"
+    np.save(inputs, _inputs(model))
+    here, there = tmp_path / "here.npz", f"/opt/test/{name}-{core}.npz"
+    subprocess.run([sys.executable, _HERE / "outputs.py", model, inputs, here], cwd=ROOT, check=True, env=_paths())
+    board = equipped("trixie")
+    board.send([inputs], "/opt/test")
+    _as_core(board, core, f"{PYTHON} /opt/test/outputs.py /opt/test/{name}.tflite /opt/test/{inputs.name} {there}")
+    expected, got = np.load(here), np.load(board.path(there))
+    assert sorted(got.files) == sorted(expected.files)
+    differing = {each: int(np.count_nonzero(got[each] != expected[each])) for each in got.files}
+    assert not any(differing.values()), differing
+    assert all(len(np.unique(expected[each])) > 3 for each in got.files)
+
+
+def _inputs(model: Path) -> np.ndarray:
+    """Drawn scenes as input tensors: ``(20, 1, h, w, 3)`` int8."""
+    engine = Engine(model)
+    write = Preprocessor(require_card(model).input, engine.inputs[0]).write
+    tensors = np.empty((_IMAGES, *engine.inputs[0].shape), np.int8)
+    for seed, tensor in enumerate(tensors):
+        write(Frame(draw_scene(seed).pixels), tensor)
+    return tensors
+
+
+def _as_core(board: Board, core: str, command: str) -> None:
+    """Runs a command as another core would: QEMU's and, over ``/proc/cpuinfo``, what libraries look at."""
+    board.run(f"cat > /tmp/{core}.cpuinfo <<'END'\n{CORES[core].cpuinfo()}END", user="root")
+    mounted = f"mount --bind /tmp/{core}.cpuinfo /proc/cpuinfo && QEMU_CPU={core} {command}"
+    board.run(f"unshare --mount sh -c '{mounted}'", user="root", timeout=300)
+
+
+def _paths() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -1,0 +1,89 @@
+"""Network cameras as processes of their own, to be killed and started again.
+
+Each shows SMPTE-like colour bars: a red bar and a blue one at known places.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+_HERE = Path(__file__).parent
+_START_TIMEOUT_S = 20
+# The system's Python has the system's GStreamer; ours has not.
+_SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+class NetworkCamera:
+    """A camera at ``url`` on this machine, once it was started.
+
+    Args:
+        command: The server's command line; its port is appended.
+        scheme: Of the address.
+        path: Of the address.
+    """
+
+    def __init__(self, command: list[str], scheme: str, path: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self._command = [*command, str(self.port)]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"{scheme}://127.0.0.1:{self.port}/{path}"
+
+    def __enter__(self) -> NetworkCamera:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Starts it and waits until it listens."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < end:
+            assert self._process.poll() is None, f"{self._command} ended"
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+        pytest.fail(f"{self._command} did not listen within {_START_TIMEOUT_S} s")
+
+    def kill(self) -> None:
+        """Ends it as a power cut would."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def mjpeg_camera() -> NetworkCamera:
+    """An MJPEG camera over HTTP: ``/stream``; ``/locked`` answers 401, ``/silent`` sends nothing after two frames."""
+    return NetworkCamera([sys.executable, str(_HERE / "mjpeg_server.py")], "http", "stream")
+
+
+def rtsp_camera() -> NetworkCamera:
+    """An H.264 camera over RTSP, by GStreamer's server; skips where that is not installed."""
+    check = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import Gst, GstRtspServer\n"
+    check += "Gst.init(None); assert all(map(Gst.ElementFactory.find, ('videotestsrc', 'x264enc', 'rtph264pay')))"
+    try:
+        missing = subprocess.run([_SYSTEM_PYTHON, "-c", check], capture_output=True, check=False).returncode != 0
+    except OSError:
+        missing = True
+    if missing:
+        pytest.skip(
+            "no GStreamer RTSP server (apt install gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base "
+            "gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly)"
+        )
+    return NetworkCamera([_SYSTEM_PYTHON, str(_HERE / "rtsp_server.py")], "rtsp", "bars")

@@ -1,0 +1,196 @@
+"""Light boards: this Debian once more, in a container with its own systemd, sshd, users and network.
+
+The files are an overlay over this machine's root, so a board costs nothing but what is written on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+_UNITS = {
+    "board-net.service": "[Unit]\nBefore=ssh.service\n[Service]\nType=oneshot\nRemainAfterExit=yes\n"
+    "ExecStart=/usr/sbin/ip link set lo up\n"
+    "ExecStart=/usr/sbin/ip addr add 10.{net}.2/30 dev host0\nExecStart=/usr/sbin/ip link set host0 up\n",
+    "board-ssh.service": "[Unit]\nAfter=board-net.service\n[Service]\nRuntimeDirectory=sshd\n"
+    "ExecStart=/usr/sbin/sshd -D -f /etc/board-sshd -E /var/log/sshd.log\nRestart=always\n",
+}
+_SSHD = (
+    "Port 22\nHostKey /etc/board-hostkey\nPidFile none\nUsePAM no\nPasswordAuthentication no\nStrictModes no\n"
+    "PermitRootLogin no\nAuthorizedKeysFile /etc/board-authorized\nSubsystem sftp internal-sftp\nMaxStartups 100\n"
+)
+
+
+def why_not() -> str:
+    """Why this machine can have no such boards, ``""`` where it can."""
+    if os.getuid() != 0:
+        return "needs root for boards in containers"
+    for program, package in {"systemd-nspawn": "systemd-container", "ssh": "openssh-client", "sudo": "sudo"}.items():
+        if not shutil.which(program):
+            return f"{program} is missing (apt install {package})"
+    if not Path("/usr/sbin/sshd").exists():
+        return "no sshd (apt install openssh-server)"
+    if not Path("/usr/bin/python3").exists():
+        return "no Debian Python (apt install python3)"
+    if "overlay" not in Path("/proc/filesystems").read_text():
+        return "this kernel has no overlay file system"
+    return ""
+
+
+class LightBoard:
+    """One board, off until :meth:`start`.
+
+    Args:
+        folder: An empty one, for everything it writes.
+        number: 0..250, unique among the boards that run: its network.
+        lower: Folders of a board whose files it begins with (:meth:`freeze`).
+        secrets: Folder with the user's key and the host's; made when missing.
+
+    Attributes:
+        address: ``pi@10.x.y.2``.
+        config: ssh's configuration to reach it.
+        root: Its files, seen from here.
+    """
+
+    def __init__(self, folder: Path, number: int, secrets: Path, lower: tuple[Path, ...] = ()) -> None:
+        self.folder, self.number, self.secrets, self._lower = folder, number, secrets, lower
+        self._net = f"{77 + os.getpid() % 100}.{number}"
+        self.host = f"10.{self._net}.2"
+        self.address = f"pi@{self.host}"
+        self.name = f"eb{os.getpid() % 10000}x{number}"
+        self.root, self.upper = folder / "root", folder / "upper"
+        self.config = folder / "ssh_config"
+        self._process: subprocess.Popen[bytes] | None = None
+        for each in (self.root, self.upper, folder / "work"):
+            each.mkdir(parents=True)
+        self._prepare()
+
+    def start(self) -> LightBoard:
+        """Switches it on and waits for ssh."""
+        self.mount()
+        with (self.folder / "boot.log").open("ab") as log:
+            self._process = self._boot(log)
+
+        link = f"ve-{self.name}"
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            if Path(f"/sys/class/net/{link}").exists():
+                break
+            time.sleep(0.05)
+        subprocess.run(["ip", "addr", "add", f"10.{self._net}.1/30", "dev", link], check=True)
+        subprocess.run(["ip", "link", "set", link, "up"], check=True)
+        while self.ssh("true").returncode:
+            assert time.monotonic() < end, (self.folder / "boot.log").read_text(errors="replace")[-2000:]
+            time.sleep(0.1)
+        return self
+
+    def _boot(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        command = ["systemd-nspawn", "-q", "--register=no", "--keep-unit", "--boot", "-D", str(self.root)]
+        command += ["--network-veth", f"--machine={self.name}", "--resolv-conf=off", "--timezone=off"]
+        command += ["--link-journal=no", "systemd.unit=multi-user.target"]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def ssh(self, command: str, user: str = "pi") -> subprocess.CompletedProcess[str]:
+        """Runs a shell command as the user."""
+        return subprocess.run(
+            ["ssh", "-F", str(self.config), f"{user}@{self.host}", command],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+            check=False,
+        )
+
+    def power_cut(self) -> None:
+        """Ends everything on it at once."""
+        if self._process:
+            for pid in _children(self._process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        # The cable goes only with the last process behind it, which may take a moment.
+        subprocess.run(["ip", "link", "del", f"ve-{self.name}"], capture_output=True, check=False)
+        subprocess.run(["umount", "-R", "-l", str(self.root)], capture_output=True, check=False)
+
+    def freeze(self) -> tuple[Path, ...]:
+        """Switches it off; its files are what others may begin with."""
+        self.power_cut()
+        return (self.upper, *self._lower)
+
+    def mount(self) -> None:
+        """Makes its files visible at ``root``."""
+        lower = ":".join(map(str, (*self._lower, "/")))
+        options = f"lowerdir={lower},upperdir={self.upper},workdir={self.folder / 'work'}"
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(self.root)], check=True)
+
+    def _prepare(self) -> None:
+        key, host = self.secrets / "user", self.secrets / "host"
+        for path in (key, host):
+            if not path.exists():
+                subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+        known = self.folder / "known_hosts"
+        known.write_text(f"{self.host} {host.with_suffix('.pub').read_text()}")
+        self.config.write_text(
+            f"IdentityFile {key}\nIdentitiesOnly yes\nIdentityAgent none\nUserKnownHostsFile {known}\n"
+            "GlobalKnownHostsFile /dev/null\nConnectTimeout 5\n"
+        )
+        etc = self.upper / "etc"
+        wants = etc / "systemd/system/multi-user.target.wants"
+        wants.mkdir(parents=True, exist_ok=True)
+        for name, text in _UNITS.items():
+            (etc / "systemd/system" / name).write_text(text.replace("{net}", self._net))
+            (wants / name).unlink(missing_ok=True)
+            (wants / name).symlink_to(f"../{name}")
+        for name in ("ssh.service", "postgresql.service", "e2scrub_reap.service", "console-getty.service"):
+            path = etc / "systemd/system" / name
+            path.unlink(missing_ok=True)
+            path.symlink_to("/dev/null")
+        (etc / "board-sshd").write_text(_SSHD)
+        shutil.copy(host, etc / "board-hostkey")
+        (etc / "board-hostkey").chmod(0o600)
+        shutil.copy(key.with_suffix(".pub"), etc / "board-authorized")
+        if not self._lower:
+            for name, line in {
+                "passwd": "pi:x:1000:1000::/home/pi:/bin/bash",
+                "group": "pi:x:1000:",
+                "shadow": "pi:*:19000:0:99999:7:::",
+            }.items():
+                text = "".join(old + "\n" for old in Path("/etc", name).read_text().splitlines() if ":1000:" not in old)
+                (etc / name).write_text(f"{text}{line}\n")
+            (self.upper / "home/pi").mkdir(parents=True)
+            os.chown(self.upper / "home/pi", 1000, 1000)
+            (etc / "sudoers.d").mkdir()
+            (etc / "sudoers.d/pi").write_text("pi ALL=(ALL) NOPASSWD: ALL\n")
+            (etc / "sudoers.d/pi").chmod(0o440)
+            # This machine's own work is none of the board's business.
+            for hidden in ("work", "tmp", "root", "opt"):
+                (self.upper / hidden).mkdir(exist_ok=True)
+                os.setxattr(self.upper / hidden, "trusted.overlay.opaque", b"y")
+            (self.upper / "tmp").chmod(0o1777)
+
+
+@contextlib.contextmanager
+def running(board: LightBoard) -> Iterator[LightBoard]:
+    """A board that is on for a while."""
+    try:
+        yield board.start()
+    finally:
+        board.power_cut()
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{parent}/task").glob("*"):
+            for child in (task / "children").read_text().split():
+                found += [int(child), *_children(int(child))]
+    return found
