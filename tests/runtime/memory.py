@@ -51,7 +51,7 @@ def resident_kb() -> int:
 
 def growth(model: Path, frames: int, pipeline: bool) -> tuple[int, int, int]:
     """Objects found, and kilobytes early on and at the end."""
-    detector, source, objects, early = Detector.open(model, threads=1, score=0.05), Noise(frames), 0, 0
+    detector, source, objects, early = Detector.open(model, threads=1, score=0.2), Noise(frames), 0, 0
     for number, found in enumerate(_streamed(detector, source) if pipeline else _one_by_one(detector, source)):
         objects += found
         if number == frames // 20:
