@@ -10,24 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convert.stopwatch.address import Address
+from convert.stopwatch.connection import OPTIONS
 from convert.stopwatch.faults import connection_fault
 from runtime.errors import InputError, RunError
 
 # An unknown board is taken at its word and remembered; one whose key has changed is refused.
-OPTIONS = {
-    "BatchMode": "yes",
-    "ConnectTimeout": "10",
-    "ServerAliveInterval": "10",
-    "ServerAliveCountMax": "3",
-    "StrictHostKeyChecking": "accept-new",
-    "LogLevel": "ERROR",
-    "RequestTTY": "no",
-    "RemoteCommand": "none",
-    "PermitLocalCommand": "no",
-    "ClearAllForwardings": "yes",
-    "ForwardAgent": "no",
-    "ForwardX11": "no",
-}
+_OPTIONS = OPTIONS | {"StrictHostKeyChecking": "accept-new"}
 _SSH_FAILED = 255
 # Printed before anything else, so that "no such command" and "no connection" are told apart.
 _BEGIN = "--edgewren--"
@@ -44,7 +32,7 @@ class Said:
 
 def ssh_arguments(config: Path | None) -> list[str]:
     """Ssh's options, for Ansible as well; ``config`` is ``ssh -F``."""
-    options = [part for name, value in OPTIONS.items() for part in ("-o", f"{name}={value}")]
+    options = [part for name, value in _OPTIONS.items() for part in ("-o", f"{name}={value}")]
     return [*(["-F", str(config.absolute())] if config else []), *options]
 
 

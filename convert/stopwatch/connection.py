@@ -48,7 +48,8 @@ _SESSION = " ".join(
         "wait $running",
     )
 )
-_OPTIONS = {
+# Options of ssh for programs that work on a board.
+OPTIONS = {
     # Whoever measures may not be there to answer a question.
     "BatchMode": "yes",
     "ConnectTimeout": "10",
@@ -101,7 +102,7 @@ class Connection:
             raise InputError("there is no ssh on this machine", "expected OpenSSH", "sudo apt install openssh-client")
         self._address = address
         folder = tempfile.mkdtemp(prefix="edgewren-ssh-")
-        options = _OPTIONS | _sharing(Path(folder) / "s")
+        options = OPTIONS | _sharing(Path(folder) / "s")
         self._ssh = [
             program,
             *(["-F", str(config.absolute())] if config else []),

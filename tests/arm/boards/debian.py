@@ -8,16 +8,16 @@ from pathlib import Path
 _FIELDS = "$(LABEL)\t$(REPO_URI)"
 
 
-def mirror() -> str:
-    """The address of the Debian archive in this machine's apt sources, else the well-known one."""
+def mirror() -> list[str]:
+    """The address of the Debian archive in this machine's apt sources; none where there is none."""
     listed = subprocess.run(
         ["apt-get", "indextargets", "--format", _FIELDS, "Created-By: Packages"], capture_output=True, text=True
     ).stdout
     for line in listed.splitlines():
         label, _, address = line.partition("\t")
         if label == "Debian":
-            return address
-    return "http://deb.debian.org/debian"
+            return [address]
+    return []
 
 
 def unpack(suite: str, architecture: str, packages: list[str], target: Path) -> None:
@@ -31,7 +31,7 @@ def unpack(suite: str, architecture: str, packages: list[str], target: Path) -> 
     settings = target.with_name(f"{target.name}.apt")
     settings.write_text(_network_settings() + 'Acquire::Languages "none";\n')
     command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=extract", f"--architectures={architecture}"]
-    command += [f"--include={','.join(packages)}", f"--aptopt={settings}", suite, str(target), mirror()]
+    command += [f"--include={','.join(packages)}", f"--aptopt={settings}", suite, str(target), *mirror()]
     try:
         subprocess.run(command, check=True)
     finally:

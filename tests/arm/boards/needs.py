@@ -19,7 +19,6 @@ _USER_LAND = {
 }
 _MACHINE = {"qemu-system-aarch64": "qemu-system-arm", "mke2fs": "e2fsprogs", "cpio": "cpio", "depmod": "kmod"}
 _COUNTING = {"qemu-aarch64": "qemu-user", "gcc": "gcc"}
-_CONTAINER = {"systemd-nspawn": "systemd-container", "mmdebstrap": "mmdebstrap", "ssh": "openssh-client"}
 
 
 def user_land() -> str:
@@ -35,11 +34,6 @@ def machine() -> str:
 def counting() -> str:
     """Why instructions cannot be counted here; empty where they can."""
     return user_land() or _programs(_COUNTING)
-
-
-def container() -> str:
-    """Why no container of this machine's own architecture can be started here; empty where it can."""
-    return _root() or _programs(_CONTAINER)
 
 
 def _root() -> str:
