@@ -51,9 +51,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _paced(options: Options) -> bool:
     """Whoever watches wants the speed of the world; whoever records wants every frame."""
-    from apps.outputs import serves_page
+    from apps.outputs import is_watched
 
-    return any(map(serves_page, options.outputs)) if options.pace is None else options.pace == "real"
+    return any(map(is_watched, options.outputs)) if options.pace is None else options.pace == "real"
 
 
 @contextlib.contextmanager

@@ -222,7 +222,7 @@ def parser() -> Parser:
     )
     made.add_argument("model", nargs="?", metavar="MODEL", help="a .tflite detector")
     made.add_argument("input", nargs="?", metavar="INPUT", help=INPUTS)
-    outputs = f"http://HOST:PORT (live page), mqtt://HOST/TOPIC, {OUTPUTS}"
+    outputs = f"http://HOST:PORT (live page), display://0 (window), mqtt://HOST/TOPIC, {OUTPUTS}"
     made.add_argument("outputs", nargs="*", metavar="OUTPUT", help=outputs)
     made.add_argument("--config", metavar="FILE", help="settings in a TOML file; flags come before it")
     groups = {setting.group: made.add_argument_group(setting.group) for setting in SETTINGS}

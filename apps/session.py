@@ -203,6 +203,10 @@ class Session:
         self._over.set()
         self._interrupt()
 
+    def stopping(self) -> bool:
+        """Whether :meth:`run` is to end."""
+        return self._over.is_set()
+
     def close(self) -> None:
         """Frees model and source and writes the state for the last time."""
         self._over.set()

@@ -75,7 +75,7 @@ CASES: list[tuple[str, str, str]] = [
     ("apps.live", "{d}/birds.tflite {d}/photo.png", "is a classifier; expected a detector"),
     ("apps.live", "{m} {d}/missing.mp4", "missing.mp4: no such file"),
     ("apps.live", "{m} {d}/text.mp4 {d}/out.mp4", "text.mp4 is not a video"),
-    ("apps.live", "{m} {d}/photo.png display://0", "display://0 is not an output"),
+    ("apps.live", "{m} {d}/photo.png display://left", "display://left is not a screen; expected display://0"),
     ("apps.live", "{m} {d}/photo.png http://256.1.1.1:80", "cannot serve on 256.1.1.1"),
     ("apps.live", "{m} {d}/photo.png http://127.0.0.1:99999", "is not an address to serve"),
     ("apps.live", "{m} {d}/photo.png http://127.0.0.1/path", "is not an address to serve"),

@@ -89,6 +89,12 @@ def test_pins_stand_in_one_place() -> None:
         assert "==" in line or line.startswith(("flatbuffers", "h5py")), line
 
 
+def test_the_desktop_is_the_device_with_another_opencv() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    device = [line.replace("opencv-python-headless", "opencv-python") for line in extras["device"]]
+    assert extras["desktop"] == device != extras["device"]
+
+
 @pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", ".ci/run"])
 def test_front_door_is_complete(name: str) -> None:
     assert (ROOT / name).stat().st_size > 100

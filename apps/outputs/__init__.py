@@ -70,16 +70,21 @@ def open_output(uri: str, session: Session, say: Callable[[str], None]) -> tuple
     """Opens an output by name.
 
     Args:
-        uri: ``http://HOST:PORT``, ``mqtt://..``, or what :func:`runtime.sinks.open_sink` takes.
+        uri: ``http://HOST:PORT``, ``display://0``, ``mqtt://..``, or what :func:`runtime.sinks.open_sink` takes.
         session: Open; gives the class names, and takes what the page and MQTT ask for.
         say: Takes one line for the terminal or log.
 
     Raises:
-        InputError: An unknown kind of name, an address that cannot be served, a place that cannot be written.
+        InputError: An unknown kind of name, an address that cannot be served, no screen to show a window on, a place
+            that cannot be written.
     """
     scheme = uri.partition("://")[0]
     if scheme == "http":
         return _open_page(uri, session, say)
+    if scheme == "display":
+        from apps.outputs.window import WindowOutput
+
+        return (WindowOutput(uri, lambda: session.state()["shapes"], _stills(session), session.stop, session.stopping),)
     if scheme in ("mqtt", "mqtts"):
         from apps.outputs.mqtt import MqttOutput
 
@@ -90,7 +95,7 @@ def open_output(uri: str, session: Session, say: Callable[[str], None]) -> tuple
 
 def preload(options: Options) -> None:
     """Loads what :func:`open_outputs` will need: at an update it is quicker after the old release has ended."""
-    if any(map(serves_page, options.outputs)):
+    if any(uri.startswith("http://") for uri in options.outputs):
         importlib.import_module("apps.metrics")
         importlib.import_module("tornado.platform.asyncio")
     if any(uri.startswith("mqtt") for uri in options.outputs):
@@ -104,9 +109,14 @@ def _secret(path: Path | None) -> str | None:
     return read_text(path, "a password on one line").splitlines()[0].strip() if path else None
 
 
-def serves_page(uri: str) -> bool:
+def is_watched(uri: str) -> bool:
     """Whether somebody may watch this output."""
-    return uri.startswith("http://")
+    return uri.startswith(("http://", "display://"))
+
+
+def _stills(session: Session) -> Callable[[], bool]:
+    """Whether the source of the moment gives single pictures."""
+    return lambda: not session.source.live and session.source.fps is None
 
 
 def _open_page(uri: str, session: Session, say: Callable[[str], None]) -> tuple[Output, ...]:
@@ -141,4 +151,4 @@ def _scraped(metrics: Metrics, session: Session) -> str:
     return metrics.text().decode()
 
 
-__all__ = ["SinkOutput", "open_output", "open_outputs", "preload", "serves_page"]
+__all__ = ["SinkOutput", "is_watched", "open_output", "open_outputs", "preload"]

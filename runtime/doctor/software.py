@@ -102,7 +102,11 @@ def opencv() -> Check:
         fix = "sudo apt install libgl1 libglib2.0-0, or pip install opencv-python-headless" if missing_gl else INSTALL
         return Check("opencv", False, str(error), fix)
     installed = [name for name in ("opencv-python", "opencv-python-headless") if _version(name)]
-    return Check("opencv", True, f"{cv2.__version__} ({', '.join(installed) or 'system package'})")
+    detail = f"{cv2.__version__} ({', '.join(installed) or 'system package'})"
+    if len(installed) > 1:
+        fix = f"pip uninstall -y {' '.join(installed)}, then install the one that is wanted"
+        return Check("opencv", False, f"{detail}, which write over each other's files", fix)
+    return Check("opencv", True, detail)
 
 
 def _pins() -> dict[str, str]:
