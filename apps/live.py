@@ -25,11 +25,12 @@ def main(argv: Sequence[str]) -> int:
     """Runs the app until the input ends, the time is over or a signal arrives."""
     options = read_options(argv)
 
-    from apps.outputs import open_outputs
+    from apps.outputs import open_outputs, preload
     from apps.session import Session
 
     status = _Status()
     with Session(options, status.say) as session, contextlib.ExitStack() as stack:
+        preload(options)
         # Everything is loaded; at an update this waits until the release before has let go of camera and port.
         session.service.ready()
         session.open()
