@@ -44,6 +44,7 @@ def install(
     facts = _facts(targets, config, password, ask_password, say)
     password = password or facts[1]
     found = facts[0]
+    _try_password([each for each in targets if found[each.name].values["sudo"] == "password"], config, password)
     with tempfile.TemporaryDirectory(prefix="edgewren-bundles-") as folder:
         manifests, orders = _orders(targets, found, Path(folder), say)
         outcomes = run_play(
@@ -159,7 +160,25 @@ def _way_in(targets: list[Target], config: Path | None, password: str, ask_passw
                 "nothing was changed there",
                 "set EDGEWREN_SUDO_PASSWORD, or there, as root: usermod -aG sudo <user>",
             )
+    asking = [target for target, kind in zip(targets, kinds, strict=True) if "free" not in kind]
+    _try_password(asking, config, password)
     return password
+
+
+def _try_password(targets: list[Target], config: Path | None, password: str) -> None:
+    """Has sudo look at a password, without it being remembered there.
+
+    Raises:
+        InputError: It is not the one.
+    """
+    for target in targets:
+        command = ["sudo", "-k", "-S", "-p", "", "true"]
+        if Link(target.address, config).run(command, f"{password}\n".encode()).status:
+            raise InputError(
+                f"{target.address.text}: sudo does not take the password",
+                "nothing was changed there",
+                "set EDGEWREN_SUDO_PASSWORD, or type it again",
+            )
 
 
 def _tell_install(

@@ -248,7 +248,12 @@ def _sudo(target: Target, facts: Facts) -> Finding:
     user, kind = facts.values["user"], facts.values["sudo"]
     if kind == "password":
         fix = "type make at a terminal, which asks for it, or set EDGEWREN_SUDO_PASSWORD"
-        return Finding("sudo", False, f"sudo asks {user} for a password", fix)
+        seen = f"sudo asks {user} for a password"
+        # sudo asks those for one as well who may not use it at all.
+        if not {"sudo", "admin", "wheel"} & set(facts.values["groups"]):
+            seen += f", and user {user} is not in group sudo"
+            fix = f"there, as root: usermod -aG sudo {user}; or set EDGEWREN_SUDO_PASSWORD"
+        return Finding("sudo", False, seen, fix)
     if kind in ("no", "absent"):
         fix = f"there, as root: apt install sudo && usermod -aG sudo {user}"
         return Finding(

@@ -114,7 +114,7 @@ def test_an_old_release_that_was_started_by_hand(deployed: Bench) -> None:
     current = "/opt/edgewren/current"
     board.inside("systemctl stop 'edgewren@*'")
     old = f"setsid {current}/.venv/bin/python -m apps.live {current}/first.tflite {SOURCE} http://0.0.0.0:8080"
-    assert board.ssh(f"cd /tmp && {old} > /dev/null 2>&1 < /dev/null &").returncode == 0
+    assert board.ssh(f"cd /tmp; {old} > /dev/null 2>&1 < /dev/null &").returncode == 0
     until(lambda: "8080" in board.ssh("ss -ltn").stdout, "the old release does not start")
     before = board.written()
     done = deployed.install(board, 1)
@@ -127,7 +127,9 @@ def test_an_old_release_that_was_started_by_hand(deployed: Bench) -> None:
 def test_one_of_a_fleet_stops_all_before_any_is_changed(bench: Bench, board: LightBoard, tmp_path: Path) -> None:
     good = bench.board(fresh=True)
     inventory = tmp_path / "fleet.json"
-    hosts = {name: {"ansible_host": one.host, "ansible_user": "pi"} for name, one in {"good": good, "full": board}.items()}
+    hosts = {
+        name: {"ansible_host": one.host, "ansible_user": "pi"} for name, one in {"good": good, "full": board}.items()
+    }
     what = {"model": str(bench.models[0]), "source": SOURCE}
     inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": what}}))
     config = bench.shared_config([good, board], tmp_path)
@@ -147,7 +149,8 @@ def test_no_space_for_the_wheelhouse_here(bench: Bench, board: LightBoard, tmp_p
         done = bench.install(board, cwd=small)
         refused(done, "no space for the wheelhouse", "free disk space here")
         assert board.differences(before) == []
-        assert list(small.rglob("*.whl")) == []
+        # The project's own wheel may stay; of the downloads nothing.
+        assert [path.name for path in small.rglob("*.whl") if not path.parent.name.startswith("code-")] == []
     finally:
         subprocess.run(["umount", small], check=True)
         shutil.rmtree(small)
