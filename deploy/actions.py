@@ -106,11 +106,11 @@ def _facts(
 ) -> tuple[dict[str, Facts], str]:
     """Facts by board, and a password if one was asked for."""
     try:
-        return preflight(targets, config, bool(password), say), ""
+        return preflight(targets, config, password, say), ""
     except InputError as error:
         if "asks" not in error.seen or not (typed := ask_password()):
             raise
-    return preflight(targets, config, True, say), typed
+    return preflight(targets, config, typed, say), typed
 
 
 def _orders(
@@ -210,6 +210,7 @@ def _total(outcomes: Mapping[str, Outcome], seconds: float, say: Say) -> int:
     changed = sum(outcome.changed for outcome in outcomes.values())
     if len(outcomes) > 1:
         say(f"{len(outcomes) - len(bad)} of {len(outcomes)} boards well, {changed} changed, {seconds:.0f} s")
+    others = "; the others are as told above" if len(outcomes) > 1 else ""
     for name, outcome in bad.items():
-        say(f"error: {name}: {outcome.fault}; the others are as told above")
+        say(f"error: {name}: {outcome.fault}{others}")
     return 1 if bad else 0
