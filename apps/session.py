@@ -159,12 +159,12 @@ class Session:
         return self._source
 
     def open(self) -> None:
-        """Opens the source.
+        """Opens the source; with ``--wait`` a camera that is not there yet is waited for.
 
         Raises:
             InputError: It cannot be read.
         """
-        self._source = self._open_source(self.settings.chosen.source)
+        self._source = open_lasting(self._sources[self.settings.chosen.source], self.options.wait)
         self._follower.start(self._source)
 
     def record_with(self, recorder: Recorder, library: Library) -> None:
