@@ -307,7 +307,7 @@ class Session:
             newest, chosen = self._newest, self._running
             if newest is None or self._over.is_set():
                 return
-            found = self._follower.tracker.predict(self._follower.seconds(frame))
+            found = self._follower.expected(frame)
             shown = is_chosen(found, chosen.score, self._hidden)
             if self._blur:
                 frame = self._blur.apply(frame, found)
