@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from deploy.board.bundle import Manifest
 from deploy.bundle import needs, write_agent, write_bundle
 from deploy.code import project_wheel
 from deploy.engine import Order, Outcome, Rollout, run_play
-from deploy.preflight import Facts, ask, preflight
+from deploy.preflight import Facts, preflight
 from deploy.release import make_manifest
 from deploy.settings import Target
 from deploy.ssh import Link
@@ -21,6 +22,7 @@ from runtime.errors import InputError
 
 Say = Callable[[str], None]
 _TOKEN = "/var/lib/edgewren/token"
+_SUDO = '[ "$(id -u)" = 0 ] && echo free || sudo -n true 2>&1 && echo free'
 
 
 def install(
@@ -72,13 +74,13 @@ def everywhere(
         InputError: A board that cannot be reached.
     """
     started = time.monotonic()
-    found = {target.name: ask(target, config) for target in targets}
-    password = password or _wanted_password(found, ask_password)
-    _check_sudo(targets, found, password)
+    password = _way_in(targets, config, password, ask_password)
     with tempfile.TemporaryDirectory(prefix="edgewren-agent-") as folder:
-        agent = write_agent(Path(folder) / "agent.pyz")
-        orders = {target.name: Order(command, agent) for target in targets}
-        outcomes = run_play(targets, orders, config=config, password=password)
+        # What a deployment that was cut off has left is removed as well, where the board has no agent yet.
+        agent = write_agent(Path(folder) / "agent.pyz") if command == "undeploy" else None
+        outcomes = run_play(
+            targets, {target.name: Order(command, agent) for target in targets}, config=config, password=password
+        )
     for target in targets:
         say(f"{target.name}: {_sentence(command, outcomes[target.name])}")
     if command == "status":
@@ -130,26 +132,34 @@ def _orders(
             orders[target.name] = Order("install", bundle)
         else:
             orders[target.name] = Order("verify", agent)
-    carried = {(manifests[name].id, order.bundle) for name, order in orders.items() if order.command == "install"}
+    carried = {
+        (manifests[name].id, order.bundle)
+        for name, order in orders.items()
+        if order.bundle and order.command == "install"
+    }
     for release, bundle in sorted(carried):
         say(f"release {release}: {bundle.stat().st_size / 2**20:.1f} MiB to carry")
     return manifests, orders
 
 
-def _wanted_password(found: Mapping[str, Facts], ask_password: Callable[[], str]) -> str:
-    return ask_password() if any(facts.values["sudo"] == "password" for facts in found.values()) else ""
+def _way_in(targets: list[Target], config: Path | None, password: str, ask_password: Callable[[], str]) -> str:
+    """The password for sudo, asked for where a board wants one.
 
-
-def _check_sudo(targets: list[Target], found: Mapping[str, Facts], password: str) -> None:
-    for target in targets:
-        kind = found[target.name].values["sudo"]
-        if kind in ("no", "absent") or (kind == "password" and not password):
-            user = found[target.name].values["user"]
+    Raises:
+        InputError: A board that cannot be reached, or where this user may not become root.
+    """
+    with ThreadPoolExecutor(16) as pool:
+        kinds = list(pool.map(lambda target: Link(target.address, config).run(["sh", "-c", _SUDO]).output, targets))
+    if any("password is required" in kind for kind in kinds):
+        password = password or ask_password()
+    for target, kind in zip(targets, kinds, strict=True):
+        if "free" not in kind and not ("password is required" in kind and password):
             raise InputError(
-                f"{target.address.text}: user {user} may not use sudo without a password",
+                f"{target.address.text}: this user may not use sudo without a password",
                 "nothing was changed there",
-                "set EDGEWREN_SUDO_PASSWORD, or there, as root: usermod -aG sudo " + user,
+                "set EDGEWREN_SUDO_PASSWORD, or there, as root: usermod -aG sudo <user>",
             )
+    return password
 
 
 def _tell_install(

@@ -26,7 +26,11 @@ _SCRIPT = """
 cd /; model=$(ls /opt/edgewren/current/*.tflite) || exit 3
 /opt/edgewren/current/.venv/bin/python -m runtime bench $model --threads $1 --runs $2 --json
 """
-_EMULATED = "systemd-detect-virt -q -v || grep -qi -e qemu -e dummy-virt /proc/device-tree/model 2>/dev/null"
+# A machine that borrows the host's processor (kvm and its like) times it as it is; an emulated processor is none.
+_VIRTUAL = """
+grep -qi -e qemu -e dummy-virt /proc/device-tree/model 2>/dev/null && { echo qemu; exit; }
+systemd-detect-virt -v; true
+"""
 
 
 def bench(
@@ -54,7 +58,8 @@ def bench(
     make_folder(out)
     for target in targets:
         link = Link(target.address, config)
-        if link.run(["sh", "-c", _EMULATED]).status == 0:
+        virtual = link.run(["sh", "-c", _VIRTUAL]).output.strip()
+        if virtual == "qemu":
             raise RunError(
                 f"{target.address.text} is emulated", "expected a real board", "its milliseconds mean nothing"
             )
@@ -66,12 +71,13 @@ def bench(
                 f"{target.address.text}: {reason}", "expected a deployed release", f"make deploy PI={target.name}"
             )
         name = "".join(char if char.isalnum() or char in ".-" else "_" for char in target.name)
+        rows = [row | {"virtual": "" if virtual == "none" else virtual} for row in json.loads(said.output)]
         with replacing(out / f"{name}.json") as scratch:
-            scratch.write_text(json.dumps(json.loads(said.output), indent=1) + "\n")
+            scratch.write_text(json.dumps(rows, indent=1) + "\n")
     table = results_table([row for path in sorted(out.glob("*.json")) for row in json.loads(path.read_text())])
     with replacing(out / "boards.md") as scratch:
         scratch.write_text(table)
-    say(table)
+    say(table.rstrip())
     return 0
 
 
@@ -83,10 +89,12 @@ def results_table(rows: Sequence[dict[str, Any]]) -> str:
     """
     lines = ["| board | model | interpreter | threads | ms, median | notes |", "| --- | --- | --- | --- | --- | --- |"]
     for row in rows:
-        heat = f", {row['temperature']:.0f} degrees C" if isinstance(row.get("temperature"), int | float) else ""
+        celsius = row["after"]["celsius"]
+        heat = f", {celsius:.0f} degrees C" if celsius is not None else ""
         throttled = {True: ", THROTTLED: not valid", False: ", not throttled", None: ""}[row["throttled"]]
         cells = [row["machine"], Path(row["model"]).stem, row["provider"], row["threads"]]
-        cells += [f"{row['inference_ms']['median']:.2f}", f"measured, {row['runs']} runs{heat}{throttled}"]
+        virtual = f" on a virtual machine ({row['virtual']})" if row.get("virtual") else ""
+        cells += [f"{row['inference_ms']['median']:.2f}", f"measured{virtual}, {row['runs']} runs{heat}{throttled}"]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     lines += [
         f"| {board} | {model} | {what} | {count} | {ms} | published |" for board, model, what, count, ms in PUBLISHED

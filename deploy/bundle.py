@@ -52,7 +52,7 @@ def write_bundle(folder: Path, manifest: Manifest, facts: Facts, wheels: Wheelho
     digest = hashlib.sha256(repr(sorted(parts)).encode()).hexdigest()[:8]
     path = folder / f"{manifest.id}-{digest}.pyz"
     if not path.exists():
-        _write(path, manifest, parts)
+        _write(path, manifest, parts, picture(model.resolve()))
     return path
 
 
@@ -63,11 +63,11 @@ def write_agent(path: Path) -> Path:
     return path
 
 
-def _write(path: Path, manifest: Manifest, parts: dict[str, Path]) -> None:
+def _write(path: Path, manifest: Manifest, parts: dict[str, Path], known: bytes) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         _write_agent(archive)
         _add(archive, f"{PARTS}release.json", json.dumps(asdict(manifest), indent=1).encode())
-        _add(archive, f"{PARTS}smoke.png", picture())
+        _add(archive, f"{PARTS}smoke.png", known)
         for name, source in sorted(parts.items()):
             _add(archive, f"{PARTS}{name}", source.read_bytes())
 

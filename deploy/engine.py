@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy.board import services
+from deploy.board.layout import AGENT
 from deploy.inventory import tool, write_inventory
 from deploy.settings import Target
 from deploy.ssh import ssh_arguments
@@ -41,11 +43,17 @@ class Order:
 
     Attributes:
         command: ``install``, ``verify``, ``rollback``, ``status`` or ``undeploy``.
-        bundle: The agent that does it, with what it needs.
+        bundle: The agent that does it, with what it needs; nothing where the board's own does.
     """
 
     command: str
-    bundle: Path
+    bundle: Path | None = None
+
+    def variables(self) -> dict[str, str]:
+        """What the play knows of it."""
+        if self.bundle:
+            return {"bundle": str(self.bundle), "command": self.command}
+        return {"line": line(self.command)}
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,15 @@ class Outcome:
     fault: str = ""
     result: Mapping[str, Any] | None = None
     tried: bool = True
+
+
+def line(command: str) -> str:
+    """A shell command, run as root, that has a board's own agent do something."""
+    words = [*services.PYTHON, str(AGENT), command]
+    if command == "rollback":
+        words = services.apart([command], "", "--pipe")
+    nobody = json.dumps({"changed": False, "failed": "nothing is deployed there"})
+    return f"[ -e {AGENT} ] || {{ echo {shlex.quote(nobody)}; exit 1; }}; exec {shlex.join(words)}"
 
 
 def run_play(
@@ -96,10 +113,7 @@ def run_play(
     """
     with tempfile.TemporaryDirectory(prefix="edgewren-play-") as temporary:
         folder = Path(temporary)
-        vars_of = {
-            target.name: {"bundle": str(orders[target.name].bundle), "command": orders[target.name].command}
-            for target in targets
-        }
+        vars_of = {target.name: orders[target.name].variables() for target in targets}
         write_inventory(folder / "inventory.json", targets, vars_of)
         batches = [rollout.canary, rollout.batch] if rollout and rollout.canary else ["100%"]
         variables: dict[str, Any] = {"batches": batches, "drill": drill}
@@ -124,6 +138,9 @@ def _environment(folder: Path, config: Path | None) -> dict[str, str]:
         "ANSIBLE_CALLBACK_PLUGINS": str(_FOLDER / "callback_plugins"),
         "ANSIBLE_STDOUT_CALLBACK": "edgewren_events",
         "ANSIBLE_PIPELINING": "true",
+        # All goes over the connection that is open already, and no terminal is wanted.
+        "ANSIBLE_SSH_ARGS": "",
+        "ANSIBLE_SSH_USETTY": "false",
         # The agent removes it.
         "ANSIBLE_REMOTE_TEMP": "~/.edgewren-ansible",
         "ANSIBLE_FORKS": "16",
@@ -143,6 +160,7 @@ def _run(
 ) -> dict[str, Outcome]:
     outcomes: dict[str, Outcome] = {}
     noise: list[str] = []
+    begun: set[str] = set()
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -155,7 +173,8 @@ def _run(
                 noise.append(line.strip())
                 continue
             if event.get("begins"):
-                if task == "carry":
+                if host not in begun:
+                    begun.add(host)
                     say(f"{host}: begins")
             elif task == "agent" or not event["ok"]:
                 outcomes[host] = _outcome(event)
@@ -177,6 +196,8 @@ def _outcome(event: dict[str, Any]) -> Outcome:
         return Outcome(True, event["changed"], "", result)
     if event.get("unreachable"):
         return Outcome(False, False, f"connection lost: {_short(said.get('msg', ''))}")
+    if "was already loaded" in said.get("stderr", ""):
+        return Outcome(False, False, "another deployment is under way on this board; wait for it")
     if "failed" in result:
         return Outcome(False, False, str(result["failed"]), result)
     steps = [line for line in said.get("stderr", "").splitlines() if line.startswith("step ")]

@@ -53,14 +53,20 @@ def make_manifest(settings: Settings, facts: Facts, wheels: Wheelhouse, code: Co
 
 
 @functools.cache
-def picture() -> bytes:
-    """The known picture as PNG: a drawn scene with cards, always the same."""
+def picture(model: Path) -> bytes:
+    """The known picture as PNG: a drawn scene with cards, always the same, of the size of a model's input.
+
+    OpenCV resizes a little differently on other processors; what fits is not resized.
+    """
     import cv2
 
+    from runtime.modelfile import require_card
     from runtime.scenes import CardMotion
 
-    _, data = cv2.imencode(".png", CardMotion(_SCENE_SEED, 640, 480).at(_SCENE_S).pixels)
-    return bytes(data)
+    size = require_card(model).input
+    scene = CardMotion(_SCENE_SEED, 2 * size.width, 2 * size.height).at(_SCENE_S).pixels
+    small = cv2.resize(scene, (size.width, size.height), interpolation=cv2.INTER_AREA)
+    return bytes(cv2.imencode(".png", small)[1])
 
 
 @functools.cache
@@ -76,7 +82,8 @@ def known_answer(model: Path) -> dict[str, Any]:
     from runtime.detector import Detector
     from runtime.frame import Frame
 
-    frame = Frame(np.asarray(cv2.imdecode(np.frombuffer(picture(), np.uint8), cv2.IMREAD_COLOR), np.uint8), "bgr")
+    pixels = cv2.imdecode(np.frombuffer(picture(model), np.uint8), cv2.IMREAD_COLOR)
+    frame = Frame(np.asarray(pixels, np.uint8), "bgr")
     with Detector.open(model, threads=1) as detector:
         found = detector.detect(frame)
         if not len(found):

@@ -1,10 +1,17 @@
-"""Questions to a board over ssh, without leaving anything there."""
+"""Questions to a board over ssh, without leaving anything there.
+
+All that one run of the program asks of a board, Ansible's part included, goes over one connection: on a small board
+the handshake takes longer than most questions.
+"""
 
 from __future__ import annotations
 
+import atexit
+import functools
 import shlex
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +24,7 @@ from runtime.errors import InputError, RunError
 # An unknown board is taken at its word and remembered; one whose key has changed is refused.
 _OPTIONS = OPTIONS | {"StrictHostKeyChecking": "accept-new"}
 _SSH_FAILED = 255
+_LINGER_S = 60
 # Printed before anything else, so that "no such command" and "no connection" are told apart.
 _BEGIN = "--edgewren--"
 
@@ -32,8 +40,25 @@ class Said:
 
 def ssh_arguments(config: Path | None) -> list[str]:
     """Ssh's options, for Ansible as well; ``config`` is ``ssh -F``."""
-    options = [part for name, value in _OPTIONS.items() for part in ("-o", f"{name}={value}")]
+    shared = {"ControlMaster": "auto", "ControlPersist": str(_LINGER_S), "ControlPath": f"{_sockets()}/%C"}
+    options = [part for name, value in (_OPTIONS | shared).items() for part in ("-o", f"{name}={value}")]
     return [*(["-F", str(config.absolute())] if config else []), *options]
+
+
+@functools.cache
+def _sockets() -> Path:
+    """Folder of the connections' sockets, until the program ends."""
+    # A socket's path may have 108 bytes; $TMPDIR may be long.
+    folder = Path(tempfile.mkdtemp(prefix="edgewren-", dir="/tmp"))
+    atexit.register(_close, folder)
+    return folder
+
+
+def _close(folder: Path) -> None:
+    for socket in folder.iterdir():
+        command = ["ssh", "-F", "none", "-O", "exit", "-o", f"ControlPath={socket}", "board"]
+        subprocess.run(command, capture_output=True, timeout=10, check=False)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Link:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from runtime import amx
 from runtime.errors import InputError
 from runtime.modelfile import check_model_file
 from runtime.provider import provider, quiet_native_log
@@ -85,7 +86,7 @@ class Engine:
         self.path = check_model_file(path)
         self.threads = threads
         self.delegate: DelegateUse | None = None
-        with quiet_native_log() as log:
+        with quiet_native_log() as log, amx.only_if_it_suits(self.path):
             try:
                 self.interpreter = self._allocated(delegate)
             except (ValueError, RuntimeError, MemoryError, SystemError, TypeError) as error:

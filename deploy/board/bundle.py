@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib.util
+import io
 import json
+import marshal
 import shutil
 import sys
 import zipfile
@@ -89,18 +93,30 @@ class Bundle:
                     shutil.copyfileobj(source, target, 1 << 20)
 
     def install_agent(self, target: Path) -> bool:
-        """Leaves this program, without the parts, on the board; whether that changed anything."""
-        kept = sorted(name for name in self.names if not name.startswith(PARTS))
-        beside = target.with_name(f".{target.name}.new")
-        with zipfile.ZipFile(beside, "w") as agent:
-            for name in kept:
-                agent.writestr(zipfile.ZipInfo(name), self._zip.read(name))
-        data = beside.read_bytes()
-        beside.unlink()
-        if target.exists() and target.read_bytes() == data:
-            return False
-        write(target, data)
+        """Leaves this program, without the parts, on the board; whether that changed anything.
+
+        With the source goes what Python makes of it, so that no later start has to.
+        """
+        sources = {name: self._zip.read(name) for name in sorted(self.names) if not name.startswith(PARTS)}
+        mark = hashlib.sha256(repr((sys.version, sorted(sources.items()))).encode()).hexdigest().encode()
+        with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(target) as there:
+            if there.comment == mark:
+                return False
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w") as agent:
+            agent.comment = mark
+            for name, source in sources.items():
+                agent.writestr(zipfile.ZipInfo(name), source)
+                if name != "__main__.py":
+                    agent.writestr(zipfile.ZipInfo(f"{name}c"), _byte_code(source, f"{target}/{name}"))
+        write(target, made.getvalue())
         return True
+
+
+def _byte_code(source: bytes, name: str) -> bytes:
+    """A ``.pyc`` file as PEP 552 has it: named by a hash that nobody compares."""
+    head = importlib.util.MAGIC_NUMBER + (0b01).to_bytes(4, "little") + importlib.util.source_hash(source)
+    return head + marshal.dumps(compile(source, name, "exec", dont_inherit=True))
 
 
 def sha256(path: Path) -> str:

@@ -21,10 +21,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 ROOT = Path("/opt/edgewren")
 STATE = Path("/var/lib/edgewren")
@@ -46,6 +48,8 @@ def is_complete(folder: Path) -> bool:
 @contextlib.contextmanager
 def building(folder: Path) -> Iterator[Path]:
     """A new folder that counts only when the block ended well and everything is on the disk."""
+    import shutil
+
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     yield folder
@@ -102,6 +106,11 @@ def linked_release(path: Path) -> str:
         if is_complete(RELEASES / name):
             return name
     return ""
+
+
+def description(release: str) -> dict[str, Any]:
+    """A release's manifest, ``{}`` where there is none."""
+    return read_json(RELEASES / release / "release.json") if release else {}
 
 
 def releases() -> list[str]:

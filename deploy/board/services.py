@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import subprocess
-import time
-from collections.abc import Sequence
-from pathlib import Path
 
-from deploy.board.layout import AGENT, CURRENT, RELEASES, UNITS, link, linked_release, write
+from deploy.board.layout import AGENT, CURRENT, RELEASES, SWITCH, UNITS, link, linked_release, write
 from deploy.board.steps import BoardError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 MAIN = "edgewren.service"
 _WANTED_BY = "multi-user.target.wants"
 # Runs the switch: neither a lost connection nor a signal to the session reaches it, and its end is never silent.
 _SWITCH_UNIT = "edgewren-switch"
+# How this program is run; it needs nothing of what the board's Python has installed.
+PYTHON = ("/usr/bin/python3", "-I", "-S")
+# What a switch leaves when it was cut off: the note, and work for the agent.
+_AFTER = f"/bin/sh -c '[ ! -e {SWITCH} ] || exec {' '.join(PYTHON)} {AGENT} recover'"
+_LOOK_EVERY_S = 1.0
 _MAIN_TEXT = f"""[Unit]
 Description=Edgewren: the current release, and the way back from a switch that was cut off
 After=network.target local-fs.target
@@ -21,7 +28,7 @@ After=network.target local-fs.target
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/usr/bin/python3 -I {AGENT} boot
+ExecStart={" ".join(PYTHON)} {AGENT} boot
 
 [Install]
 WantedBy=multi-user.target
@@ -48,10 +55,12 @@ def systemctl(*arguments: str, check: bool = True) -> str:
 
 def install_units(release: str) -> None:
     """Makes a release known to systemd, and the main service start with the board."""
+    there = (UNITS / MAIN).exists()
     changed = _put(UNITS / MAIN, _MAIN_TEXT)
-    changed |= _link(UNITS / _WANTED_BY / MAIN, f"../{MAIN}")
-    changed |= _link(UNITS / unit(release), str(RELEASES / release / "edgewren.service"))
-    if changed:
+    _link(UNITS / _WANTED_BY / MAIN, f"../{MAIN}")
+    _link(UNITS / unit(release), str(RELEASES / release / "edgewren.service"))
+    # systemd finds new units by itself, and takes long to look at all of them again.
+    if (there and changed) or show(release, "NeedDaemonReload", "LoadState") != ["no", "loaded"]:
         systemctl("daemon-reload")
 
 
@@ -75,18 +84,18 @@ def start(release: str, seconds: float = 120) -> None:
     Raises:
         BoardError: It ended or was not ready in time.
     """
-    systemctl("reset-failed", unit(release), check=False)
-    systemctl("start", "--no-block", unit(release))
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        state, restarts = show(release, "ActiveState"), show(release, "NRestarts")
-        if state == "active":
-            return
-        # A start job that is still queued also reads "inactive".
-        waiting = state == "inactive" and show(release, "Job") not in ("", "0")
-        if restarts not in ("", "0") or (state in ("failed", "inactive") and not waiting):
-            break
-        time.sleep(0.05)
+    command = ["systemctl", "start", unit(release)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as starting:
+        for _ in range(int(seconds / _LOOK_EVERY_S)):
+            try:
+                if starting.wait(_LOOK_EVERY_S) == 0:
+                    return
+                break
+            except subprocess.TimeoutExpired:
+                # Some versions of systemd wait on while a service fails and is started again.
+                if show(release, "NRestarts") not in (["0"], [""]):
+                    break
+        starting.kill()
     raise BoardError(f"{unit(release)} did not start: {last_words(release)}")
 
 
@@ -95,14 +104,17 @@ def stop(release: str) -> None:
     systemctl("stop", unit(release), check=False)
 
 
-def show(release: str, name: str) -> str:
-    """One property of a release's service."""
-    return systemctl("show", "--value", "-p", name, unit(release), check=False)
+def show(release: str, *names: str) -> list[str]:
+    """Properties of a release's service, as many as were asked for."""
+    options = [part for name in names for part in ("-p", name)]
+    rows = systemctl("show", *options, unit(release), check=False).splitlines()
+    found = dict(row.partition("=")[::2] for row in rows)
+    return [found.get(name, "") for name in names]
 
 
 def is_active(release: str) -> bool:
     """Whether a release runs."""
-    return bool(release) and show(release, "ActiveState") == "active"
+    return bool(release) and show(release, "ActiveState") == ["active"]
 
 
 def last_words(release: str) -> str:
@@ -118,23 +130,29 @@ def last_words(release: str) -> str:
     return (errors or lines or ["it said nothing"])[-1][:300]
 
 
-def run_apart(command: Sequence[str], drill: str) -> bool:
-    """Runs a step of the agent as a unit of its own and waits; if it dies, systemd runs ``recover``.
+def apart(command: Sequence[str], drill: str, *more: str) -> list[str]:
+    """The words that run a step of the agent as a unit of its own and wait; if it dies, systemd runs ``recover``.
 
-    Returns:
-        Whether it ended well.
+    Args:
+        command: Of the agent.
+        drill: A step at which it kills itself, or ``""``.
+        more: Further options of ``systemd-run``.
     """
-    systemctl("reset-failed", _SWITCH_UNIT, check=False)
-    after = f"ExecStopPost=/usr/bin/python3 -I {AGENT} recover"
-    options = ["--quiet", "--collect", "--wait", f"--unit={_SWITCH_UNIT}", "-p", after, "-p", "TimeoutStopSec=120"]
-    environment = [f"--setenv=EDGEWREN_DRILL={drill}"] if drill else []
-    done = subprocess.run(
-        ["systemd-run", *options, *environment, "/usr/bin/python3", "-I", str(AGENT), *command],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode == 0
+    options = ["--quiet", "--collect", "--wait", f"--unit={_SWITCH_UNIT}", "-p", f"ExecStopPost={_AFTER}"]
+    options += ["-p", "TimeoutStopSec=120", "--setenv=EDGEWREN_APART=1", *more]
+    return [
+        "systemd-run",
+        *options,
+        *([f"--setenv=EDGEWREN_DRILL={drill}"] if drill else []),
+        *PYTHON,
+        str(AGENT),
+        *command,
+    ]
+
+
+def run_apart(command: Sequence[str], drill: str) -> bool:
+    """Runs a step of the agent in a unit of its own; whether it ended well."""
+    return subprocess.run(apart(command, drill), capture_output=True, check=False).returncode == 0
 
 
 def boot() -> None:

@@ -10,14 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import shutil
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 from deploy.board import services
-from deploy.board.bundle import read_manifest
 from deploy.board.health import wait_until_well
 from deploy.board.layout import (
     CURRENT,
@@ -26,6 +21,7 @@ from deploy.board.layout import (
     PREVIOUS,
     RELEASES,
     SWITCH,
+    description,
     link,
     linked_release,
     read_json,
@@ -33,6 +29,12 @@ from deploy.board.layout import (
     write_json,
 )
 from deploy.board.steps import BoardError, step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Any
 
 
 @contextlib.contextmanager
@@ -71,7 +73,7 @@ def switch(new: str) -> dict[str, Any]:
         if old and old != new:
             services.stop(old)
         step("switch-stopped")
-        answered = wait_until_well(new, read_manifest((RELEASES / new / "release.json").read_text()).port)
+        answered = wait_until_well(new, description(new).get("port", 0))
         step("switch-proven")
     except BoardError as failure:
         recover(str(failure))
@@ -113,6 +115,8 @@ def settle() -> bool:
 
 def _forget(old: str, new: str, reason: str) -> None:
     """A release that never ran well is none to go back to."""
+    import shutil
+
     if new not in (old, linked_release(PREVIOUS)):
         services.remove_unit(new)
         shutil.rmtree(RELEASES / new, ignore_errors=True)

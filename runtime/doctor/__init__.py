@@ -11,9 +11,14 @@ from runtime.doctor.selftest import SELF_TEST_MODEL, run_self_test, self_test_fa
 __all__ = ["SELF_TEST_MODEL", "Check", "examine", "self_test_facts"]
 
 
-def examine() -> list[Check]:
-    """Runs all checks; none of them raises."""
-    self_test = run_self_test()
+def examine(*, apart: bool = True) -> list[Check]:
+    """Runs all checks; none of them raises.
+
+    Args:
+        apart: In a process of its own for what may end it: an interpreter built for another processor. Who is such a
+            process already needs no other.
+    """
+    self_test = run_self_test() if apart else self_test_facts()
     checks: list[Callable[[], Check]] = [
         software.python,
         lambda: software.interpreter(self_test),

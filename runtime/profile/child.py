@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime import board
+from runtime import amx, board
 from runtime.engine import Engine
 from runtime.errors import EdgewrenError
 from runtime.ops import list_ops
@@ -102,8 +102,9 @@ def _open(request: Request, engine: Engine, inputs: dict[int, npt.NDArray[Any]])
         array = engine.interpreter.get_tensor(index)
         outputs[index] = (array.shape, array.dtype)
     try:
-        profiler = NativeProfiler(Path(request.library), Path(request.model), request.threads, inputs, outputs)
-        profiler.run()
+        with amx.only_if_it_suits(engine.path):
+            profiler = NativeProfiler(Path(request.library), engine.path, request.threads, inputs, outputs)
+            profiler.run()
     except ProfilerError as error:
         return None, str(error)
     return profiler, ""

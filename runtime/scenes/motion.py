@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from runtime.scenes.deck import LABELS, SUITS, card_face
+from runtime.scenes.deck import LABELS, SUITS, Face, card_face
 from runtime.scenes.inks import STYLES
 from runtime.scenes.layout import Item, Matrix, Scene, camera, label, moved, placed
 from runtime.scenes.lens import light_map, lit, noisy
@@ -106,6 +107,12 @@ class CardMotion:
         light = np.asarray(cv2.addWeighted(self._light[0], mix, self._light[1], 1 - mix, 0), np.uint8)
         picture = lit(picture, light, 0.88 + self._exposure.at(seconds))
         return label(noisy(picture, int(seconds * 1000), self._grain), items)
+
+    def deck(self) -> Iterator[Face]:
+        """Draws every card that may be dealt, one by one. A card is drawn once, which takes longer than a picture."""
+        for rank in LABELS:
+            for suit in SUITS:
+                yield card_face(self._style, rank, suit)
 
     def _arranged(self, rng: Random, count: int) -> list[Seat]:
         """Seats on a grid or in a row of overlapping cards, far enough from each other for all to be seen."""

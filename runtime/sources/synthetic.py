@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 _EXPECTED = "expected synthetic://cards, or with any of ?seed=0&size=640x480&fps=30"
 _FREE_RATE = 30.0  # pictures per second of scene time when frames are not given by the clock
 _MAX_SEED = 2**31 - 1
+# Between two cards that are drawn ahead: a small board is to show pictures meanwhile.
+_PAUSE_S = 0.1
 
 
 class SyntheticSource:
@@ -44,6 +47,8 @@ class SyntheticSource:
         self.live = fps > 0
         self.fps: float | None = fps if fps > 0 else _FREE_RATE
         self.scene: Scene | None = None
+        self._closed = threading.Event()
+        self._artist: threading.Thread | None = None
 
     def read(self) -> Frame:
         """The next frame; by the clock, it waits for that frame's time, and skips what a slow reader missed."""
@@ -62,13 +67,24 @@ class SyntheticSource:
         return True
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Ends the drawing of cards."""
+        self._closed.set()
+        if self._artist:
+            self._artist.join()
+
+    def _draw_ahead(self) -> None:
+        """Draws the cards before they are dealt, or every new one would hold up the pictures it is needed for."""
+        for _ in self._motion.deck():
+            if self._closed.wait(_PAUSE_S):
+                return
 
     def _wait(self) -> float:
         """Sleeps until the next tick of the frame clock; its time in seconds of the scene."""
         now = time.monotonic()
         if self._start is None or self.fps is None:
             self._start = now
+            self._artist = threading.Thread(target=self._draw_ahead, name="edgewren-deck", daemon=True)
+            self._artist.start()
             return 0.0
         # Rounding must not give the same tick twice.
         self._tick = max(self._tick + 1, int((now - self._start) * self.fps) + 1)

@@ -9,7 +9,8 @@ import pytest
 
 from runtime.errors import InputError
 from runtime.grammar import INPUTS
-from runtime.sources import frames, open_source
+from runtime.scenes.deck import LABELS, SUITS, card_face
+from runtime.sources import frames, open_source, synthetic
 from runtime.sources.synthetic import SyntheticSource
 
 
@@ -86,3 +87,24 @@ def test_defaults_and_help() -> None:
 def test_bad_names(uri: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         open_source(uri)
+
+
+def test_cards_are_drawn_before_they_are_dealt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "_PAUSE_S", 0.0)
+    source = SyntheticSource("made", seed=5, width=160, height=120, fps=120)
+    source.read()
+    assert source._artist
+    source._artist.join(60)
+    drawn = card_face.cache_info().misses
+    assert len(list(source._motion.deck())) == len(LABELS) * len(SUITS)
+    assert card_face.cache_info().misses == drawn
+    source.close()
+
+
+def test_closing_ends_the_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "_PAUSE_S", 600.0)
+    source = SyntheticSource("made", seed=5, width=160, height=120, fps=120)
+    source.read()
+    source.close()
+    assert source._artist
+    assert not source._artist.is_alive()

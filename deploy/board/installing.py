@@ -1,0 +1,130 @@
+"""The agent's commands that bring a release: from the bundle that the agent came in."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from deploy.board import services
+from deploy.board.bundle import Bundle
+from deploy.board.layout import (
+    AGENT,
+    CURRENT,
+    KEPT,
+    PREVIOUS,
+    RELEASES,
+    ROOT,
+    STATE,
+    STORE,
+    TOKEN,
+    USER,
+    linked_release,
+    write,
+)
+from deploy.board.smoke import smoke_test
+from deploy.board.steps import BoardError, step
+from deploy.board.store import prepare, prune
+from deploy.board.switch import locked, recover
+from deploy.board.switching import is_running, switch_apart
+
+_STALE_S = 3600
+# Where Ansible puts what it carries (deploy.engine).
+_CARRIED = ".edgewren-ansible"
+
+
+def install() -> dict[str, Any]:
+    """Installs the release of this bundle and switches to it."""
+    try:
+        return _install()
+    finally:
+        _sweep(Path(sys.path[0]))
+
+
+def _install() -> dict[str, Any]:
+    bundle = Bundle()
+    manifest = bundle.manifest()
+    with locked():
+        recover()
+        step("begin")
+        changed = _accounts()
+        for folder in (ROOT, STORE, RELEASES):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o755)
+        changed |= bundle.install_agent(AGENT)
+        changed |= prepare(bundle, manifest)
+        if is_running(manifest.id):
+            return {"changed": changed, "release": manifest.id}
+        remarks = smoke_test(manifest)
+        step("smoke")
+        services.install_units(manifest.id)
+        step("units")
+    done = switch_apart(["switch", manifest.id])
+    prune(KEPT, {linked_release(CURRENT), linked_release(PREVIOUS)})
+    step("pruned")
+    return {"changed": True, "remarks": remarks, **done}
+
+
+def verify() -> dict[str, Any]:
+    """For a board that has what it should: is it so?"""
+    try:
+        with locked():
+            recover()
+            changed = Bundle().install_agent(AGENT)
+            release = linked_release(CURRENT)
+            if not services.is_active(release):
+                raise BoardError(f"{release or 'no release'} does not run; deploy again")
+        return {"changed": changed, "release": release}
+    finally:
+        _sweep(Path(sys.path[0]))
+
+
+def _accounts() -> bool:
+    """The service's user, its folder and the token of its page."""
+    changed = not _user_exists()
+    if changed:
+        options = ["--system", "--user-group", "--no-create-home", "--home-dir", str(STATE), "--shell"]
+        command = ["useradd", *options, "/usr/sbin/nologin", USER]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BoardError(f"useradd: {done.stderr.strip()}")
+        for group in ("video", "render"):
+            subprocess.run(["usermod", "-aG", group, USER], capture_output=True, check=False)
+    owner = pwd.getpwnam(USER)
+    if not STATE.is_dir():
+        STATE.mkdir(mode=0o700)
+        os.chown(STATE, owner.pw_uid, owner.pw_gid)
+    if not TOKEN.exists():
+        write(TOKEN, secrets.token_urlsafe(18).encode() + b"\n", 0o600)
+        os.chown(TOKEN, owner.pw_uid, owner.pw_gid)
+    return changed
+
+
+def _user_exists() -> bool:
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        return False
+    return True
+
+
+def _sweep(bundle: Path) -> None:
+    """Removes the file that carried this program here, those of runs that were killed, and Ansible's folder."""
+    folder = bundle.parent.parent
+    if folder.name != _CARRIED:
+        return
+    old = time.time() - _STALE_S
+    for carried in folder.glob("ansible-tmp-*"):
+        # Another deployment may be on its way here.
+        with contextlib.suppress(OSError):
+            if carried == bundle.parent or carried.stat().st_mtime < old:
+                shutil.rmtree(carried, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
