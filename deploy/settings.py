@@ -10,7 +10,7 @@ from typing import Any
 from convert.stopwatch.address import Address
 from runtime.errors import InputError
 
-_CAMERA = re.compile(r"\d+|v4l2://(/dev/video\d+)")
+_CAMERA = re.compile(r"(?:(\d+)|v4l2://(/dev/video\d+))(?:\?.*)?")
 _KEYS = ("model", "source", "port", "options")
 
 
@@ -36,7 +36,7 @@ class Settings:
         if self.source.startswith("csi://"):
             return "csi"
         found = _CAMERA.fullmatch(self.source)
-        return (found[1] or f"/dev/video{self.source}") if found else ""
+        return (found[2] or f"/dev/video{int(found[1])}") if found else ""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
+from pathlib import Path
 
 from deploy.board.layout import AGENT, CURRENT, RELEASES, SWITCH, UNITS, link, linked_release, write
 from deploy.board.steps import BoardError
@@ -10,7 +13,6 @@ from deploy.board.steps import BoardError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 MAIN = "edgewren.service"
 _WANTED_BY = "multi-user.target.wants"
@@ -97,6 +99,17 @@ def start(release: str, seconds: float = 120) -> None:
                     break
         starting.kill()
     raise BoardError(f"{unit(release)} did not start: {last_words(release)}")
+
+
+def give_way(release: str, yes: bool = True) -> None:
+    """Lets a release have what others leave of the processor: one that is to end, while the next one loads."""
+    nice = 19 if yes else 0
+    for listing in Path("/sys/fs/cgroup/system.slice").glob(f"*/{unit(release)}/cgroup.threads"):
+        with contextlib.suppress(OSError):
+            for thread in listing.read_text().split():
+                os.setpriority(os.PRIO_PROCESS, int(thread), nice)
+                # Where the kernel weighs services and not threads.
+                Path(f"/proc/{thread}/autogroup").write_text(str(nice))
 
 
 def stop(release: str) -> None:

@@ -65,6 +65,8 @@ def switch(new: str) -> dict[str, Any]:
     write_json(SWITCH, {"from": old, "to": new})
     step("switch-noted")
     try:
+        if old != new:
+            services.give_way(old)
         services.start(new)
         step("switch-started")
         _point(CURRENT, new)
@@ -95,6 +97,7 @@ def recover(reason: str = "it was cut off") -> bool:
     old, new = note.get("from", ""), note.get("to", "")
     _point(CURRENT, old)
     if old:
+        services.give_way(old, False)
         with contextlib.suppress(BoardError):
             services.start(old)
     if new != old:

@@ -26,26 +26,34 @@ from tests.arm.boards.cache import kept
 from tests.arm.device import PYTHON, install, project_wheel
 from tests.conftest import ROOT, SHARED, SHARED_ABSENT, WITH_MACHINES, run_module
 
-# Minutes of emulation: make test-arm.
-pytestmark = pytest.mark.machine
-
+# A minute of emulation for every test run; the rest, some minutes, belongs to make test-arm.
+_LONG = pytest.mark.machine
+_MODELS = ["tiny", *(pytest.param(name, marks=_LONG) for name in ("playing-cards", "yolo-fastest-1.1"))]
 _HERE = Path(__file__).parent
 _ZOO = SHARED / "zoo"
 _IMAGES = 20
+_SCRIPTS = (_HERE / "outputs.py", _HERE / "tensors.py")
 
 
 @pytest.fixture(scope="session")
-def models() -> Path:
-    """The shipped model, and Yolo-Fastest where its weights are, built by the program itself."""
-    sources = [path for room in ("convert", "runtime") for path in sorted((ROOT / room).rglob("*")) if path.is_file()]
-    made_by: list[Path | str] = [path for path in sources if "__pycache__" not in path.parts]
-    return kept("models", [*made_by, str(WITH_MACHINES and _ZOO.is_dir())], _build)
+def models(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``tiny.tflite``; for make test-arm also the shipped model, and Yolo-Fastest where its weights are.
+
+    Those two are built by the program itself and take a minute each.
+    """
+    folder = tmp_path_factory.mktemp("models")
+    shutil.copy(tiny_model, folder / "tiny.tflite")
+    if WITH_MACHINES:
+        sources = [path for room in ("convert", "runtime") for path in sorted((ROOT / room).rglob("*"))]
+        made_by: list[Path | str] = [path for path in sources if path.is_file() and "__pycache__" not in path.parts]
+        for path in kept("models", [*made_by, str(_ZOO.is_dir())], _build).glob("*.tflite"):
+            shutil.copy(path, folder)
+    return folder
 
 
 def _build(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    # Yolo-Fastest takes a minute more, and so belongs to make test-arm.
-    for name in ("playing-cards", *(["yolo-fastest-1.1"] if WITH_MACHINES and _ZOO.is_dir() else [])):
+    for name in ("playing-cards", *(["yolo-fastest-1.1"] if _ZOO.is_dir() else [])):
         done = run_module("convert", "build", name, "--out", folder, "--mirror", _ZOO, timeout=900)
         assert done.returncode == 0, done.stderr
 
@@ -67,13 +75,13 @@ def equipped(
             ready[suite] = user_land(suite, "cortex-a72")
             install(ready[suite], suite, wheel)
             ready[suite].run("install -d -o pi /opt/test", user="root")
-            ready[suite].send([*models.glob("*.tflite"), scene, _HERE / "outputs.py"], "/opt/test")
+            ready[suite].send([*models.glob("*.tflite"), scene, *_SCRIPTS], "/opt/test")
         return ready[suite]
 
     return board
 
 
-@pytest.fixture(params=["bookworm", "trixie"])
+@pytest.fixture(params=[pytest.param("bookworm", marks=_LONG), "trixie"])
 def device(request: pytest.FixtureRequest, equipped: Callable[[str], UserLand]) -> UserLand:
     return equipped(request.param)
 
@@ -82,7 +90,7 @@ def device(request: pytest.FixtureRequest, equipped: Callable[[str], UserLand]) 
 def scene(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Path:
     """A drawn picture with playing cards, of the network's own size: OpenCV resizes differently on ARM."""
     path = tmp_path_factory.mktemp("scene") / "scene.png"
-    size = require_card(models / "playing-cards.tflite").input
+    size = require_card(next(models.glob("playing-cards.tflite"), models / "tiny.tflite")).input
     cv2.imwrite(str(path), cv2.resize(draw_scene(7).pixels, (size.width, size.height), interpolation=cv2.INTER_AREA))
     return path
 
@@ -95,6 +103,7 @@ def test_doctor_finds_nothing_wrong(device: UserLand) -> None:
     assert "litert" in checks["interpreter"]["detail"]
 
 
+@_LONG
 def test_detects_what_this_machine_detects(device: UserLand, models: Path, scene: Path) -> None:
     said = device.run(
         f"{PYTHON} -m runtime detect /opt/test/playing-cards.tflite /opt/test/scene.png --score 0.5 --json"
@@ -107,11 +116,13 @@ def test_detects_what_this_machine_detects(device: UserLand, models: Path, scene
     np.testing.assert_allclose([found["box"] for found in there], [found["box"] for found in here], atol=0.1)
 
 
+@_LONG
 def test_bench_runs(device: UserLand) -> None:
     said = device.run(f"{PYTHON} -m runtime bench /opt/test/playing-cards.tflite --runs 3 --threads 1 --json")
     assert "inference_ms" in said
 
 
+@_LONG
 def test_live_page_is_served(device: UserLand) -> None:
     port = free_port()
     program = f"{PYTHON} -m apps.live /opt/test/playing-cards.tflite synthetic://cards http://127.0.0.1:{port}"
@@ -125,7 +136,7 @@ def test_live_page_is_served(device: UserLand) -> None:
 
 
 @pytest.mark.parametrize("core", CORES)
-@pytest.mark.parametrize("name", ["playing-cards", pytest.param("yolo-fastest-1.1", marks=pytest.mark.machine)])
+@pytest.mark.parametrize("name", _MODELS)
 def test_int8_outputs_are_those_of_this_machine(
     equipped: Callable[[str], UserLand], models: Path, name: str, core: str, tmp_path: Path
 ) -> None:
@@ -145,6 +156,34 @@ def test_int8_outputs_are_those_of_this_machine(
     differing = {each: int(np.count_nonzero(got[each] != expected[each])) for each in got.files}
     assert not any(differing.values()), differing
     assert all(len(np.unique(expected[each])) > 3 for each in got.files)
+
+
+@pytest.mark.parametrize("name", _MODELS)
+def test_only_resizing_differs(equipped: Callable[[str], UserLand], models: Path, name: str, tmp_path: Path) -> None:
+    """A picture of another size than the network's: OpenCV rounds some pixels differently, and that is all.
+
+    The board's own tensors, given to the network on this machine, lead to the board's outputs bit for bit.
+    """
+    model = models / f"{name}.tflite"
+    if not model.exists():
+        pytest.skip(SHARED_ABSENT)
+    frames, ours, theirs = (tmp_path / f"{name}-{part}.npy" for part in ("frames", "ours", "theirs"))
+    np.save(frames, np.stack([draw_scene(seed, 640, 480).pixels for seed in range(4)]))
+    subprocess.run([sys.executable, _HERE / "tensors.py", model, frames, ours], cwd=ROOT, check=True, env=_paths())
+    board, place = equipped("trixie"), f"/opt/test/{name}"
+    board.send([frames], "/opt/test")
+    run = f"cd /opt/test && {PYTHON}"
+    board.run(f"{run} tensors.py {place}.tflite {frames.name} {place}-theirs.npy", user="root", timeout=300)
+    board.run(f"{run} outputs.py {place}.tflite {place}-theirs.npy {place}-theirs.npz", user="root", timeout=300)
+    shutil.copy(board.path(f"{place}-theirs.npy"), theirs)
+    here = tmp_path / "here.npz"
+    subprocess.run([sys.executable, _HERE / "outputs.py", model, theirs, here], cwd=ROOT, check=True, env=_paths())
+
+    apart = np.abs(np.load(ours).astype(np.int16) - np.load(theirs).astype(np.int16))
+    print(f"{name}: {100 * np.count_nonzero(apart) / apart.size:.1f} % of the values differ, by {apart.max()} at most")
+    assert apart.max() <= 1
+    expected, got = np.load(here), np.load(board.path(f"{place}-theirs.npz"))
+    assert all(np.array_equal(got[each], expected[each]) for each in expected.files)
 
 
 def _inputs(model: Path) -> np.ndarray:

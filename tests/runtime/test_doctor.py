@@ -252,3 +252,9 @@ board.reset_peak_rss()
 assert board.peak_rss_mb() < before + 50
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_in_a_process_of_its_own_no_other_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "run_self_test", lambda: pytest.fail("a child process"))
+    checks = {check.name: check for check in doctor.examine(apart=False)}
+    assert checks["interpreter"].ok, checks["interpreter"]
