@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from deploy.board.steps import BoardError
 
@@ -37,6 +38,10 @@ def main() -> int:
         result = {"changed": False, "failed": str(failure)}
     except OSError as error:
         result = {"changed": False, "failed": f"{error.filename or 'the board'}: {error.strerror or error}"}
+    if ".edgewren-ansible" in sys.path[0]:
+        from deploy.board.carried import sweep
+
+        sweep(Path(sys.path[0]))
     # Whoever asked may be gone. What was done is done.
     with contextlib.suppress(OSError):
         print(json.dumps(result), flush=True)

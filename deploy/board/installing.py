@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
 import secrets
-import shutil
 import subprocess
-import sys
-import time
-from pathlib import Path
 from typing import Any
 
 from deploy.board import services
@@ -35,20 +30,9 @@ from deploy.board.store import prepare, prune
 from deploy.board.switch import locked, recover
 from deploy.board.switching import is_running, switch_apart
 
-_STALE_S = 3600
-# Where Ansible puts what it carries (deploy.engine).
-_CARRIED = ".edgewren-ansible"
-
 
 def install() -> dict[str, Any]:
     """Installs the release of this bundle and switches to it."""
-    try:
-        return _install()
-    finally:
-        _sweep(Path(sys.path[0]))
-
-
-def _install() -> dict[str, Any]:
     bundle = Bundle()
     manifest = bundle.manifest()
     with locked():
@@ -74,16 +58,13 @@ def _install() -> dict[str, Any]:
 
 def verify() -> dict[str, Any]:
     """For a board that has what it should: is it so?"""
-    try:
-        with locked():
-            recover()
-            changed = Bundle().install_agent(AGENT)
-            release = linked_release(CURRENT)
-            if not services.is_active(release):
-                raise BoardError(f"{release or 'no release'} does not run; deploy again")
-        return {"changed": changed, "release": release}
-    finally:
-        _sweep(Path(sys.path[0]))
+    with locked():
+        recover()
+        changed = Bundle().install_agent(AGENT)
+        release = linked_release(CURRENT)
+        if not services.is_active(release):
+            raise BoardError(f"{release or 'no release'} does not run; deploy again")
+    return {"changed": changed, "release": release}
 
 
 def _accounts() -> bool:
@@ -113,18 +94,3 @@ def _user_exists() -> bool:
     except KeyError:
         return False
     return True
-
-
-def _sweep(bundle: Path) -> None:
-    """Removes the file that carried this program here, those of runs that were killed, and Ansible's folder."""
-    folder = bundle.parent.parent
-    if folder.name != _CARRIED:
-        return
-    old = time.time() - _STALE_S
-    for carried in folder.glob("ansible-tmp-*"):
-        # Another deployment may be on its way here.
-        with contextlib.suppress(OSError):
-            if carried == bundle.parent or carried.stat().st_mtime < old:
-                shutil.rmtree(carried, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()

@@ -28,7 +28,8 @@ pytestmark = pytest.mark.machine
 
 _CAMERA = "0?size=640x480"
 _DEPLOY_S, _GAP_S, _ROLLBACK_S = 150, 8, 60
-_PROGRAM = "/opt/edgewren/current/.venv/bin/python -m runtime"
+_PYTHON = "/opt/edgewren/current/.venv/bin/python"
+_PROGRAM = f"{_PYTHON} -m runtime"
 _NOBODY = "sudo setpriv --reuid=65534 --regid=65534 --clear-groups"
 
 
@@ -170,6 +171,18 @@ def test_forward_and_back(machine: Machine, token: str, models: tuple[Path, Path
     assert seconds < _ROLLBACK_S
     assert watch.gap < _GAP_S
     assert is_well(machine)
+
+
+def test_the_camera_gives_the_size_that_was_asked_for(machine: Machine, token: str) -> None:
+    """MJPG is asked for first; this driver has none, and what was agreed on is told. The service comes back as one."""
+    machine.run("sudo systemctl stop edgewren")
+    opened = "from runtime.sources.v4l2 import open_camera; camera = open_camera('0?size=320x180')"
+    said = machine.run(f'cd /; {_PYTHON} -c "{opened}; print(camera.about, camera.read().pixels.shape)"')
+    assert said.startswith("320x180 ")
+    assert "vivid" in said
+    assert "(180, 320, 3)" in said
+    machine.run("sudo systemctl start edgewren")
+    until(lambda: is_well(machine), "no page after the start", 120)
 
 
 def test_a_power_cut_and_the_end(machine: Machine, token: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from deploy.board.bundle import Bundle
+from deploy.board.carried import FOLDER
 from deploy.board.health import ask
 from deploy.bundle import write_agent
 from deploy.engine import line
@@ -48,6 +50,24 @@ def test_what_every_command_loads_is_little(agent: Path) -> None:
     code = f"import sys; sys.path.insert(0, {str(agent)!r}); import deploy.board.operating; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & {"dataclasses", "zipfile", "http.client", "venv"}
+
+
+def test_what_carried_it_goes(tmp_path: Path) -> None:
+    """As Ansible carries it; what a deployment that is on its way has brought stays, and the folder with it."""
+    folder = tmp_path / FOLDER
+    for name, old in (("ansible-tmp-1", False), ("ansible-tmp-2", True), ("ansible-tmp-3", False)):
+        (folder / name).mkdir(parents=True)
+        if old:
+            os.utime(folder / name, (0, 0))
+    carried = write_agent(folder / "ansible-tmp-1" / "agent.pyz")
+    done = subprocess.run([sys.executable, "-I", "-S", carried, "status"], capture_output=True, text=True, check=False)
+    assert "releases" in done.stdout, done.stderr
+    assert [path.name for path in folder.iterdir()] == ["ansible-tmp-3"]
+    (folder / "ansible-tmp-3").rmdir()
+    carried = folder / "ansible-tmp-1" / "agent.pyz"
+    carried.parent.mkdir()
+    subprocess.run([sys.executable, "-I", "-S", write_agent(carried), "status"], capture_output=True, check=False)
+    assert not folder.exists()
 
 
 def test_where_nothing_is_deployed_a_line_says_so() -> None:
