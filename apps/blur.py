@@ -56,7 +56,7 @@ class Blur:
         pixels = frame.pixels.copy()
         for left, top, right, bottom in self._corners(boxes, frame.width, frame.height):
             _pixelate(pixels[top:bottom, left:right])
-        return dataclasses.replace(frame, pixels=pixels)
+        return dataclasses.replace(frame, pixels=pixels, small=None)
 
     def _corners(self, boxes: npt.NDArray[np.float32], width: int, height: int) -> list[list[int]]:
         """Whole pixels of the enlarged boxes, those that lie in the picture."""

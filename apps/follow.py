@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +14,11 @@ from runtime.frame import Frame
 from runtime.sources import Source
 from runtime.track import Tracked, Tracker, TrackOptions, TrackState
 
+_FARTHER = 1.25  # than it last moved: as fast as a track may be expected to move on
 _SLOW = 4  # frame intervals a lost track is kept for at least
 _DEFAULTS = TrackOptions()
+
+Point = tuple[float, float]
 
 
 class Follower:
@@ -30,10 +35,13 @@ class Follower:
         self._wanted = wanted
         self._rate: float | None = None
         self._index = -1
+        self._sightings: dict[int, tuple[float, Point]] = {}
+        self._motions: dict[int, _Motion] = {}
 
     def start(self, source: Source) -> None:
         """Another source: forgets all tracks."""
         self.tracker.reset()
+        self._sightings, self._motions = {}, {}
         self.tracks = self._wanted and (source.live or source.fps is not None)
         # A file is read faster or slower than it plays; its frames' numbers tell their times.
         self._rate = None if source.live else source.fps
@@ -69,7 +77,69 @@ class Follower:
         options = self.tracker.options
         if (low, high) != (options.low_score, options.high_score) or abs(keep - options.keep_lost) > 0.2 * keep:
             self.tracker.options = dataclasses.replace(options, low_score=low, high_score=high, keep_lost=keep)
-        return self.tracker.update(found, self.seconds(frame)), again
+        seconds = self.seconds(frame)
+        tracks = self.tracker.update(found, seconds)
+        self._note(found, tracks, seconds)
+        return tracks, again
+
+    def expected(self, frame: Frame) -> Tracked:
+        """Where the tracks should be in a frame that was not looked at; safe while another thread updates.
+
+        In each direction a track moves on no faster than its object was last seen to move, by a quarter more, for the
+        filter takes some frames to believe that an object has stopped; and no farther than its box is large, so that
+        one that turns unseen is not lost sight of.
+        """
+        seconds, motions = self.seconds(frame), self._motions
+        tracks = self.tracker.predict(seconds)
+        for box, track_id in zip(tracks.boxes, tracks.track_ids.tolist(), strict=True):
+            if motion := motions.get(track_id):
+                box += motion.excess(box, seconds)
+        return tracks
+
+    def _note(self, found: Detections, tracks: Tracked, seconds: float) -> None:
+        """Remembers where and how fast objects were really seen to move."""
+        sightings: dict[int, tuple[float, Point]] = {}
+        motions: dict[int, _Motion] = {}
+        rows = zip(tracks.track_ids.tolist(), tracks.indices.tolist(), tracks.boxes.tolist(), strict=True)
+        for track_id, index, box in rows:
+            last = self._sightings.get(track_id)
+            if index < 0:
+                if last:
+                    sightings[track_id] = last
+                if track_id in self._motions:
+                    motions[track_id] = self._motions[track_id]
+                continue
+            middle = _middle(found.boxes[index].tolist())
+            sightings[track_id] = seconds, middle
+            if last and seconds > last[0]:
+                gap = seconds - last[0]
+                speed = (middle[0] - last[1][0]) / gap, (middle[1] - last[1][1]) / gap
+                motions[track_id] = _Motion(seconds, _middle(box), speed)
+        self._sightings, self._motions = sightings, motions
+
+
+class _Motion(NamedTuple):
+    """Where a track was at a time, and the pixels a second its object was seen to move."""
+
+    seconds: float
+    middle: Point
+    speed: Point
+
+    def excess(self, box: npt.NDArray[np.float32], seconds: float) -> npt.NDArray[np.float32]:
+        """What to add to a predicted box, so that it goes no farther than it may; ``(4,)``."""
+        gap = max(0.0, seconds - self.seconds)
+        allowed = []
+        left, top, right, bottom = box.tolist()
+        middle, size = _middle((left, top, right, bottom)), (right - left, bottom - top)
+        for now, before, speed, side in zip(middle, self.middle, self.speed, size, strict=True):
+            end = max(-side, min(side, _FARTHER * speed * gap))
+            shift = now - before
+            allowed.append(min(max(shift, min(0.0, end)), max(0.0, end)) - shift)
+        return np.array(allowed * 2, np.float32)
+
+
+def _middle(box: Sequence[float]) -> Point:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
 def is_chosen(found: Detections, score: float, hidden: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

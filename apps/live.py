@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from apps.memory import give_back_what_is_large
 from apps.options import read_options
 from runtime.commandline import Notes, run
 
@@ -24,6 +25,7 @@ _STATUS_INTERVAL_S = 1.0
 def main(argv: Sequence[str]) -> int:
     """Runs the app until the input ends, the time is over or a signal arrives."""
     options = read_options(argv)
+    give_back_what_is_large()
 
     from apps.outputs import open_outputs, preload
     from apps.session import Session

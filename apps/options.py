@@ -159,6 +159,7 @@ SETTINGS = (
     Setting("also_models", PATHS, "another model to change to on the page; may be repeated", (), flag="--also-model"),
     Setting("also_sources", TEXTS, "another INPUT to change to; may be repeated", (), flag="--also-source"),
     Setting("loop", SWITCH, "start a video or folder again when it ends", False, "time"),
+    Setting("wait", SWITCH, "wait for a camera that is not there yet instead of ending", False, "time"),
     Setting("seconds", SECONDS, "stop after so long", None, "time"),
     Setting("pace", PACE, "a video at its own speed (default with the live page), or no frame left out", None, "time"),
     Setting("max_fps", RATE, "look at no more frames of a camera a second", None, "time"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,30 +9,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-import numpy as np
-
 from apps.blur import Blur
 from apps.choices import named_models, named_sources
-from apps.follow import Follower, is_chosen, take
 from apps.gauges import Gauges
 from apps.governing import Governing
 from apps.health import Health
-from apps.moment import Count, Event, Moment, Output
+from apps.maker import Maker
+from apps.moment import Moment, Output
 from apps.notices import Notices
 from apps.options import Options
-from apps.scene import Scene
 from apps.server.ports import Library
 from apps.service import Service
 from apps.settings import Chosen, Settings
 from apps.smooth import Smoother
-from apps.state import Keeper, State, load_state
 from apps.switching import Switcher, Target
+from apps.upkeep import Upkeep
 from runtime.detector import Detector
 from runtime.errors import EdgewrenError, InputError
 from runtime.frame import Frame
 from runtime.pipeline import Pipeline, Result
 from runtime.sources import Source, open_lasting
-from runtime.track import Tracked
 
 _IDLE_S = 1.0  # without a frame: then the outputs get figures alone
 
@@ -88,17 +83,12 @@ class Session:
         self._source: Source | None = None
         self._pipeline: Pipeline | None = None
         self._over = threading.Event()
-        self._number = 0
-        self._resets = 0
         self._offered = 0.0
-        self._newest: Moment | None = None
         self._gauges = Gauges(self.notices)
-        self._follower = Follower(options.track)
         self._score_given = options.score is not None
-        state = self._restored()
-        self._scene = Scene(options.anchor, options.dwell, state.number)
+        self._upkeep = Upkeep(options.state, self.notices, self._look_after)
+        state = self._upkeep.restored
         shapes = (options.shapes if state.shapes is None else state.shapes) if options.track else ()
-        self._scene.set_shapes(shapes, state.tallies)
         labels = self._detector.labels
         chosen = Chosen(self._detector.score, None, shapes, model, source, labels)
         self.settings = Settings(
@@ -111,18 +101,13 @@ class Session:
         )
         if options.classes:
             self.settings.change({"classes": list(options.classes)})
-        self._running = self._settled = self.settings.chosen
-        self._hidden = _hidden(self._running)
-        self._adopt(labels)
+        self._maker = Maker(options, self.settings.chosen, state)
+        self._set_floor()
         self._switcher = Switcher(
             Target(model, source, options.threads), self._open_model, self._open_source, self._interrupt, self._failed
         )
         self._governing = Governing(options, self._want, model, self._small_name())
-        # Held while moments are numbered and while what they are made with changes: two threads may make them.
-        self._making = threading.Lock()
-        self._untold: tuple[Event, ...] = ()
         self._smoother = Smoother(self._between) if options.smooth and options.track else None
-        self._upkeep = threading.Thread(target=self._keep_up, name="edgewren-upkeep", daemon=True)
 
     # What the page and MQTT may ask: apps.moment.Controls.
 
@@ -138,7 +123,7 @@ class Session:
         return state
 
     def snapshot(self) -> str:
-        moment = self._newest
+        moment = self._maker.newest
         if self._recorder is None:
             raise InputError("there is no folder to store pictures in", "", "start the app with --media DIR")
         if moment is None:
@@ -159,13 +144,13 @@ class Session:
         return self._source
 
     def open(self) -> None:
-        """Opens the source.
+        """Opens the source; with ``--wait`` a camera that is not there yet is waited for.
 
         Raises:
             InputError: It cannot be read.
         """
-        self._source = self._open_source(self.settings.chosen.source)
-        self._follower.start(self._source)
+        self._source = open_lasting(self._sources[self.settings.chosen.source], self.options.wait)
+        self._maker.start(self._source)
 
     def record_with(self, recorder: Recorder, library: Library) -> None:
         """Tells where recordings and snapshots are stored, and how they are found."""
@@ -213,14 +198,13 @@ class Session:
         self._switcher.close()
         if self._smoother:
             self._smoother.close()
-        if self._upkeep.is_alive():
-            self._upkeep.join()
+        self._upkeep.close()
         if self._source:
             self._source.close()
         self._detector.close()
-        self._scene.forget()
+        self._maker.forget()
         self._offer()
-        self._save(final=True)
+        self._upkeep.save(final=True)
 
     def __enter__(self) -> Session:
         return self
@@ -263,59 +247,31 @@ class Session:
 
     def _take(self, result: Result) -> None:
         self._gauges.add(result)
-        self._obey()
-        chosen = self._running
-        frame, found = result.frame, result.found
-        counts: tuple[Count, ...] = ()
-        events: tuple[Event, ...] = ()
-        if self._follower.tracks:
-            found, again = self._follower.update(frame, found, chosen.score, self._gauges.fps)
-            if again:
-                self._scene.forget()
-        shown = is_chosen(found, chosen.score, self._hidden)
-        if isinstance(found, Tracked):
-            when = time.time() - time.monotonic() + frame.captured
-            size = frame.width, frame.height
-            seconds = self._follower.seconds(frame)
-            events = self._scene.update(found, shown, chosen.labels, size, seconds, when)
-        if chosen.shapes:
-            counts = self._scene.counts()
-        if self._blur:
-            frame = self._blur.apply(frame, found)
-        figures = self._gauges.figures(self.source)
-        with self._making:
-            self._number += 1
-            moment = Moment(self._number, frame, take(found, shown, frame), chosen.labels, figures, counts, events)
-            self._newest = moment
+        chosen = self.settings.chosen
+        if self._maker.obey(chosen, self.settings.resets, self._detector.labels):
+            self._set_floor()
+        moment = self._maker.make(
+            result.frame, result.found, self._gauges.fps, lambda: self._gauges.figures(self.source)
+        )
         self.health.beat(result.ready)
         self._alive()
-        if self._keeper and result.ready - self._offered >= 1:
+        if result.ready - self._offered >= 1:
             self._offered = result.ready
             self._offer()
         smooth = self._smoother is not None and self._smoother.active
         if smooth:
-            self._untold += events
+            self._maker.keep_untold(moment.events)
         for output in self._outputs:
             if not (smooth and getattr(output, "smooth", False)):
                 output.show(moment)
         if self._smoother:
-            self._smoother.judge(figures.fps, self.source.fps if self._follower.tracks else None)
+            self._smoother.judge(moment.figures.fps, self.source.fps if self._maker.follows else None)
 
     def _between(self, frame: Frame) -> None:
-        """Shows a frame that the network has not seen, with the boxes where they should be by now."""
-        with self._making:
-            newest, chosen = self._newest, self._running
-            if newest is None or self._over.is_set():
-                return
-            found = self._follower.tracker.predict(self._follower.seconds(frame))
-            shown = is_chosen(found, chosen.score, self._hidden)
-            if self._blur:
-                frame = self._blur.apply(frame, found)
-            self._number += 1
-            events, self._untold = self._untold, ()
-            moment = dataclasses.replace(
-                newest, number=self._number, frame=frame, found=take(found, shown, frame), events=events
-            )
+        """Shows a frame that the network has not seen."""
+        moment = None if self._over.is_set() else self._maker.between(frame)
+        if moment is None:
+            return
         for output in self._outputs:
             if getattr(output, "smooth", False):
                 output.show(moment)
@@ -325,29 +281,8 @@ class Session:
         if self.health.check(time.monotonic())[0]:
             self.service.alive()
 
-    def _obey(self) -> None:
-        """Takes over what was changed since the last frame."""
-        chosen = self.settings.chosen
-        if chosen is not self._settled:
-            if chosen.shapes is not self._running.shapes:
-                self._scene.set_shapes(chosen.shapes)
-            self._settled = chosen
-            with self._making:
-                self._running = dataclasses.replace(chosen, labels=self._detector.labels)
-                self._hidden = _hidden(self._running)
-            self._detector.score = self._floor(chosen.score)
-        if self._resets != self.settings.resets:
-            self._resets = self.settings.resets
-            self._scene.reset()
-
-    def _floor(self, score: float) -> float:
-        """Lowest score to detect: what is followed or hidden must be found before it is shown."""
-        return self._follower.floor(score) if self._follower.tracks or self.options.blur else score
-
-    def _adopt(self, labels: tuple[str, ...]) -> None:
-        """A model begins to run."""
-        self._blur = Blur(labels, self.options.blur) if self.options.blur else None
-        self._detector.score = self._floor(self.settings.chosen.score)
+    def _set_floor(self) -> None:
+        self._detector.score = self._maker.floor(self.settings.chosen.score)
 
     # Changes of model and source, from the page or the governor.
 
@@ -384,9 +319,7 @@ class Session:
         change = self._switcher.take()
         if change is None:
             return False
-        with self._making:
-            self._newest = None
-            self._follower.tracker.reset()
+        self._maker.break_off()
         if change.source:
             self.source.close()
             self._source = change.source
@@ -394,8 +327,8 @@ class Session:
             self._detector.close()
             self._detector = change.detector
             self._relabel()
-        self._follower.start(self.source)
-        self._scene.forget()
+        self._maker.start(self.source)
+        self._maker.forget()
         return True
 
     def _relabel(self) -> None:
@@ -404,7 +337,8 @@ class Session:
         score = chosen.score if self._score_given else self._detector.score
         classes = None if chosen.classes is None else tuple(name for name in chosen.classes if name in labels)
         self.settings.replace(score=score, classes=classes or None, labels=labels)
-        self._adopt(labels)
+        self._maker.adopt(labels)
+        self._set_floor()
 
     def _small_name(self) -> str | None:
         small = self.options.small_model
@@ -412,43 +346,15 @@ class Session:
 
     # State and upkeep.
 
-    def _restored(self) -> State:
-        path: Path | None = self.options.state
-        self._keeper = Keeper(path) if path else None
-        if path is None:
-            return State()
-        state, trouble = load_state(path)
-        if trouble:
-            self.notices.set("state", trouble)
-        return state
-
-    def _keep_up(self) -> None:
-        """Once a second, beside the session: the board's figures, the governor, the state file."""
-        while not self._over.wait(1.0):
-            self._gauges.read_board()
-            self.notices.set("governor", self._governing.update(self._gauges.load()))
-            self._save()
+    def _look_after(self) -> None:
+        """Once a second, beside the session: the board's figures and the governor."""
+        self._gauges.read_board()
+        self.notices.set("governor", self._governing.update(self._gauges.load()))
 
     def _offer(self) -> None:
-        if self._keeper:
-            self._keeper.offer(State(self.settings.chosen.shapes, self._scene.tallies(), self._scene.number))
-
-    def _save(self, *, final: bool = False) -> None:
-        if self._keeper is None:
-            return
-        try:
-            self._keeper.write(final=final)
-        except EdgewrenError as error:
-            self.notices.set("state file", str(error))
-        else:
-            self.notices.set("state file", "")
+        if self._upkeep.keeps:
+            self._upkeep.offer(self._maker.state(self.settings.chosen))
 
 
 def _present(*paths: Path | None) -> list[Path]:
     return [path for path in paths if path]
-
-
-def _hidden(chosen: Chosen) -> Any:
-    """By class index, whether a class is hidden."""
-    shown = chosen.classes
-    return np.array([shown is not None and label not in shown for label in chosen.labels], np.bool_)

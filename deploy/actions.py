@@ -108,11 +108,11 @@ def _facts(
 ) -> tuple[dict[str, Facts], str]:
     """Facts by board, and a password if one was asked for."""
     try:
-        return preflight(targets, config, bool(password), say), ""
+        return preflight(targets, config, password, say), ""
     except InputError as error:
         if "asks" not in error.seen or not (typed := ask_password()):
             raise
-    return preflight(targets, config, True, say), typed
+    return preflight(targets, config, typed, say), typed
 
 
 def _orders(
@@ -158,6 +158,12 @@ def _way_in(targets: list[Target], config: Path | None, password: str, ask_passw
                 f"{target.address.text}: this user may not use sudo without a password",
                 "nothing was changed there",
                 "set EDGEWREN_SUDO_PASSWORD, or there, as root: usermod -aG sudo <user>",
+            )
+        if "free" not in kind and not Link(target.address, config).is_password(password):
+            raise InputError(
+                f"{target.address.text}: sudo does not take the password",
+                "nothing was changed there",
+                "set EDGEWREN_SUDO_PASSWORD, or type it again",
             )
     return password
 
@@ -220,6 +226,7 @@ def _total(outcomes: Mapping[str, Outcome], seconds: float, say: Say) -> int:
     changed = sum(outcome.changed for outcome in outcomes.values())
     if len(outcomes) > 1:
         say(f"{len(outcomes) - len(bad)} of {len(outcomes)} boards well, {changed} changed, {seconds:.0f} s")
+    others = "; the others are as told above" if len(outcomes) > 1 else ""
     for name, outcome in bad.items():
-        say(f"error: {name}: {outcome.fault}; the others are as told above")
+        say(f"error: {name}: {outcome.fault}{others}")
     return 1 if bad else 0

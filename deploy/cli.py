@@ -97,7 +97,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from deploy.preflight import examine, preflight
 
     targets = _targets(arguments)
-    found = preflight(targets, arguments.ssh_config, bool(_password()), _complain)
+    found = preflight(targets, arguments.ssh_config, _password(), _complain)
     for target in targets:
         for finding in examine(target, found[target.name]):
             _say(f"{target.name}: ok  {finding.name:12} {finding.seen}")

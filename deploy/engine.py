@@ -141,7 +141,7 @@ def _environment(folder: Path, config: Path | None) -> dict[str, str]:
         # All goes over the connection that is open already, and no terminal is wanted.
         "ANSIBLE_SSH_ARGS": "",
         "ANSIBLE_SSH_USETTY": "false",
-        # The agent removes it.
+        # The agent removes it, or after undeploying the play.
         "ANSIBLE_REMOTE_TEMP": "~/.edgewren-ansible",
         "ANSIBLE_FORKS": "16",
         "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",

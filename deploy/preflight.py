@@ -22,6 +22,7 @@ _STATE_MB = 20
 # A day: certificates, tokens and file dates are judged by the clock.
 _SKEW_S, _SKEW_NOTE_S = 86400, 60
 _SYSTEMD = 247
+_ADMINISTRATORS = {"sudo", "admin", "wheel", "root"}
 _ARCHITECTURES = {"aarch64": "aarch64", "arm64": "aarch64", "x86_64": "x86_64", "armv7l": "armv7l", "armv8l": "armv7l"}
 
 
@@ -46,7 +47,9 @@ class Facts:
     def architecture(self) -> str:
         """Of the user-land: a 64-bit kernel often runs a 32-bit Raspberry Pi OS. ``""`` where no wheels exist."""
         found = _ARCHITECTURES.get(self.values["machine"], "")
-        return "armv7l" if found == "aarch64" and self.values["bits"] == 32 else found
+        if self.values["bits"] == 32:
+            return "armv7l" if found in ("aarch64", "armv7l") else ""
+        return found
 
 
 @dataclass(frozen=True)
@@ -88,14 +91,14 @@ def examine(target: Target, facts: Facts) -> Iterator[Finding]:
 
 
 def preflight(
-    targets: list[Target], config: Path | None, password: bool, say: Callable[[str], None]
+    targets: list[Target], config: Path | None, password: str, say: Callable[[str], None]
 ) -> dict[str, Facts]:
     """Looks at all boards at once.
 
     Args:
         targets: The boards.
         config: ssh's configuration.
-        password: One for sudo was given.
+        password: For sudo, ``""`` where none was given.
         say: Takes a line for the user.
 
     Returns:
@@ -120,15 +123,16 @@ def preflight(
 
 
 def _look(
-    target: Target, config: Path | None, password: bool
+    target: Target, config: Path | None, password: str
 ) -> tuple[Facts | None, list[Finding], list[EdgewrenError]]:
     try:
         facts = ask(target, config)
     except EdgewrenError as error:
         return None, [], [InputError(error.seen, error.expected, error.action)]
     findings = list(examine(target, facts))
-    if password:
-        findings = [finding for finding in findings if finding.name != "sudo" or facts.values["sudo"] != "password"]
+    if password and facts.values["sudo"] == "password":
+        findings = [finding for finding in findings if finding.name != "sudo"]
+        findings.append(_try_password(target, config, facts, password))
     faults: list[EdgewrenError] = [
         InputError(f"{target.address.text}: {finding.seen}", "nothing was changed there", finding.fix)
         for finding in findings
@@ -244,11 +248,28 @@ def _camera(target: Target, facts: Facts) -> Finding:
     return Finding("camera", False, f"{camera} is not there, {there}", fix)
 
 
+def _try_password(target: Target, config: Path | None, facts: Facts, password: str) -> Finding:
+    """Whether sudo takes a password."""
+    if Link(target.address, config).is_password(password):
+        return Finding("sudo", True, "password")
+    user = facts.values["user"]
+    seen = f"sudo does not take the password that was given for {user}"
+    return Finding("sudo", False, seen, f"set EDGEWREN_SUDO_PASSWORD to {user}'s own{_may_not(facts)}")
+
+
+def _may_not(facts: Facts) -> str:
+    """What to do besides when the user is in none of the groups that usually may use sudo."""
+    user, groups = facts.values["user"], facts.values["groups"]
+    return "" if _ADMINISTRATORS & set(groups) else f", or there, as root: usermod -aG sudo {user}"
+
+
 def _sudo(target: Target, facts: Facts) -> Finding:
     user, kind = facts.values["user"], facts.values["sudo"]
     if kind == "password":
         fix = "type make at a terminal, which asks for it, or set EDGEWREN_SUDO_PASSWORD"
-        return Finding("sudo", False, f"sudo asks {user} for a password", fix)
+        rights = _may_not(facts)
+        seen = f"sudo asks {user} for a password{', and the user is in no group that may use it' if rights else ''}"
+        return Finding("sudo", False, seen, fix + rights)
     if kind in ("no", "absent"):
         fix = f"there, as root: apt install sudo && usermod -aG sudo {user}"
         return Finding(

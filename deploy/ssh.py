@@ -109,6 +109,10 @@ class Link:
             raise connection_fault(self.address, errors, done.returncode != _SSH_FAILED, False)
         return Said(done.returncode, output, errors)
 
+    def is_password(self, password: str) -> bool:
+        """Whether sudo takes a password; it is asked once and keeps nothing of it. Errors as :meth:`run`."""
+        return self.run(["sudo", "-k", "-S", "-p", "", "true"], f"{password}\n".encode()).status == 0
+
     def follow(self, command: Sequence[str]) -> int:
         """Runs a command there whose output is shown as it comes; its exit status."""
         return subprocess.run([*self._command, shlex.join(command)], check=False).returncode

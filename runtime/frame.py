@@ -25,6 +25,7 @@ class Frame:
         captured: ``time.monotonic()`` seconds when the picture was taken or read; the start of its latency.
         media_time: Seconds into the film, of a source that is read faster or slower than it plays; goes on counting
             when the film starts again. ``None`` where the capture time says when things happened.
+        small: The same picture with fewer pixels, in the same colour order, where a camera gives one for the network.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -33,6 +34,7 @@ class Frame:
     index: int = 0
     captured: float = field(default_factory=time.monotonic)
     media_time: float | None = None
+    small: npt.NDArray[np.uint8] | None = None
 
     @property
     def happened(self) -> float:

@@ -50,6 +50,11 @@ class Placement:
         np.fmin(np.fmax(image, 0, out=image), limit, out=image)
         return image
 
+    def enlarged(self, width: int, height: int) -> Placement:
+        """The same place for a picture of another size that shows the same."""
+        scale = self.scale[0] * self.width / width, self.scale[1] * self.height / height
+        return Placement(scale, self.offset, width, height)
+
     @cached_property
     def _constants(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         factor = (1 / self.scale[0], 1 / self.scale[1])
@@ -133,20 +138,25 @@ class Preprocessor:
         Raises:
             InputError: Pixels of another shape or type.
         """
-        pixels = frame.pixels
+        pixels = frame.pixels if frame.small is None else self._enough(frame.pixels, frame.small)
         if pixels.shape != self._shape or pixels.dtype != np.uint8:
             self._set_shape(pixels)
-        if self._window is not None:
-            pixels = pixels[self._window]
+        part = pixels if self._window is None else pixels[self._window]
         target = view[0]
         for margin in self._margins:
             target[margin] = self._padding
         inner, swap = target[self._inner], frame.color != self.spec.color
         if self._direct:
-            self._write_bytes(pixels, inner.view(np.uint8), swap)
+            self._write_bytes(part, inner.view(np.uint8), swap)
         else:
-            self._write_table(pixels, inner, swap)
+            self._write_table(part, inner, swap)
+        if pixels is frame.small:
+            return self._placement.enlarged(frame.width, frame.height)
         return self._placement
+
+    def _enough(self, pixels: npt.NDArray[np.uint8], small: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """The smaller of two pictures where that need not be enlarged."""
+        return small if max(place(self.spec, small.shape[1], small.shape[0]).scale) <= 1 else pixels
 
     def _write_bytes(self, pixels: npt.NDArray[np.uint8], inner: npt.NDArray[np.uint8], swap: bool) -> None:
         """Straight into the tensor; colours are swapped there, band by band, so that rows are still in the cache."""

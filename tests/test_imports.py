@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 # Third-party packages and own packages each folder may use.
 ALLOWED = {
-    "runtime": {"numpy", "cv2", "av", "picamera2", "runtime"},
+    "runtime": {"numpy", "cv2", "av", "libcamera", "picamera2", "runtime"},
     "apps": {"numpy", "cv2", "tornado", "paho", "prometheus_client", "runtime", "apps"},
     "deploy": {"cv2", "numpy", "packaging", "ansible", "apps", "convert", "runtime", "deploy"},
     "convert": {

@@ -10,7 +10,7 @@ from apps.media.film import Film, taken_at
 from apps.media.ring import JpegRing
 from apps.media.snapshots import encode, save_picture
 from apps.media.store import MediaStore
-from apps.media.worker import Notify, Trouble, Worker
+from apps.media.worker import Notify, Writer
 from apps.moment import Figures, Moment
 from runtime.draw import annotate
 from runtime.errors import InputError
@@ -20,7 +20,7 @@ _THUMBNAIL_WIDTH = 320
 _RING_BYTES = 32 << 20
 
 
-class ClipOutput:
+class ClipOutput(Writer):
     """Stores a clip and a thumbnail of every burst of events; an :class:`apps.moment.Output`.
 
     A clip begins some seconds before an event, out of a ring of JPEGs in memory, and ends some seconds after the last
@@ -47,6 +47,7 @@ class ClipOutput:
         ring_bytes: int = _RING_BYTES,
         notify: Notify | None = None,
     ) -> None:
+        super().__init__("event clips", "edgewren-clips", notify)
         self._store = store
         self._before_s = before_s
         self._after_s = after_s
@@ -57,23 +58,6 @@ class ClipOutput:
         self._film: Film | None = None
         self._until = 0.0
         self._last_event = 0
-        self._trouble = Trouble("event clips", notify)
-        self._worker = Worker("edgewren-clips")
-
-    @property
-    def notice(self) -> str:
-        """What hinders it now, in a sentence; empty while nothing does."""
-        return self._trouble.notice
-
-    @property
-    def dropped(self) -> int:
-        """Frames left out because writing fell behind."""
-        return self._worker.dropped
-
-    @property
-    def waiting(self) -> int:
-        """Frames that were taken and are not written yet."""
-        return self._worker.waiting
 
     def show(self, moment: Moment) -> None:
         """Takes one moment; those with events come first."""

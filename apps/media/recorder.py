@@ -6,7 +6,7 @@ import threading
 
 from apps.media.film import Film
 from apps.media.store import MediaStore
-from apps.media.worker import Notify, Trouble, Worker
+from apps.media.worker import Notify, Worker, Writer
 from apps.moment import Figures, Moment
 from runtime.draw import annotate, bgr
 from runtime.errors import InputError
@@ -19,7 +19,7 @@ _LONGEST_PAUSE_S = 5.0
 _SEGMENT_SHARE = 8
 
 
-class Recorder:
+class Recorder(Writer):
     """Records moments while it is switched on; an :class:`apps.moment.Output`.
 
     Drawing, encoding and the disk are a thread's business. When that falls behind, frames are left out of the video and
@@ -42,6 +42,7 @@ class Recorder:
         most_fps: float = 30.0,
         notify: Notify | None = None,
     ) -> None:
+        super().__init__("recording", "edgewren-recorder", notify)
         self._store = store
         self._drawn = drawn
         self._segment_s = segment_s
@@ -50,8 +51,6 @@ class Recorder:
         self._taken = float("-inf")
         self._on = threading.Event()
         self._film: Film | None = None
-        self._trouble = Trouble("recording", notify)
-        self._worker = Worker("edgewren-recorder")
         # Completing a file waits for the disk; the next segment does not.
         self._finisher = Worker("edgewren-recorder-end")
 
@@ -59,21 +58,6 @@ class Recorder:
     def recording(self) -> bool:
         """Whether it is switched on."""
         return self._on.is_set()
-
-    @property
-    def notice(self) -> str:
-        """What hinders it now, in a sentence; empty while nothing does."""
-        return self._trouble.notice
-
-    @property
-    def dropped(self) -> int:
-        """Frames left out because writing fell behind."""
-        return self._worker.dropped
-
-    @property
-    def waiting(self) -> int:
-        """Frames that were taken and are not written yet."""
-        return self._worker.waiting
 
     def start(self) -> None:
         """Switches it on; returns at once."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +31,8 @@ def save_snapshot(store: MediaStore, moment: Moment) -> str:
         return save_picture(store, picture, taken_at(moment.frame))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise InputError(f"the snapshot could not be stored ({reason})", "", "free disk space") from None
+        action = "free disk space" if error.errno == errno.ENOSPC else "check the folder of media"
+        raise InputError(f"the snapshot could not be stored ({reason})", "", action) from None
 
 
 def save_picture(store: MediaStore, picture: npt.NDArray[np.uint8], when: float, event: int | None = None) -> str:

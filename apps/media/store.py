@@ -68,7 +68,7 @@ class MediaStore:
         self.quota = quota_bytes
         self._keep_free = keep_free
         self._mutex = threading.RLock()
-        check_writable(folder / "media")
+        _check(folder)
         self._lock = _lock(folder)
         self._growing: dict[Path, tuple[str, int]] = {}
         self._listed: dict[str, Media] = {}
@@ -239,9 +239,20 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _check(folder: Path) -> None:
+    """Refuses a folder in which nothing can be written."""
+    try:
+        check_writable(probe := folder / "media")
+    except InputError as error:
+        seen = error.seen.replace(str(probe), f"folder {folder}", 1)
+        raise InputError(
+            seen, "expected one for recordings and pictures", "make it writable, or name another"
+        ) from None
+
+
 def _lock(folder: Path) -> int:
     """Held as long as the program lives, however it ends."""
-    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(folder / _LOCK, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

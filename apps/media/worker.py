@@ -112,3 +112,32 @@ class Trouble:
         if self.notice:
             self.notice = ""
             self._notify(self._what, "")
+
+
+class Writer:
+    """Base of what writes pictures in a thread of its own.
+
+    Args:
+        what: What is written, for the viewer.
+        name: Of the thread.
+        notify: Takes what it is about and a sentence for the viewer, empty when that is over; from any thread.
+    """
+
+    def __init__(self, what: str, name: str, notify: Notify | None) -> None:
+        self._trouble = Trouble(what, notify)
+        self._worker = Worker(name)
+
+    @property
+    def notice(self) -> str:
+        """What hinders it now, in a sentence; empty while nothing does."""
+        return self._trouble.notice
+
+    @property
+    def dropped(self) -> int:
+        """Frames left out because writing fell behind."""
+        return self._worker.dropped
+
+    @property
+    def waiting(self) -> int:
+        """Frames that were taken and are not written yet."""
+        return self._worker.waiting

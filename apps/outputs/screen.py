@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -27,7 +28,7 @@ def choose_screen(uri: str) -> None:
     number = uri.removeprefix("display://")
     if not (number.isascii() and number.isdecimal() and len(number) < 4):
         raise InputError(f"{uri} is not a screen", "expected display://0")
-    if not cv2.currentUIFramework():
+    if re.search(r"^\s*GUI:\s*NONE\s*$", cv2.getBuildInformation(), re.MULTILINE):
         raise InputError(
             f"{uri}: this OpenCV ({cv2.__version__}) cannot show windows",
             "expected a build with a GUI",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import queue
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -52,6 +54,7 @@ class WebhookOutput:
         self._say = say
         self._failing = False
         self._closing = threading.Event()
+        self._deadline = float("inf")
         self._waiting: queue.Queue[Event | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._post_all, name="edgewren-webhook", daemon=True)
         self._thread.start()
@@ -69,15 +72,14 @@ class WebhookOutput:
 
     def close(self) -> None:
         """Posts what is waiting, as far as that takes no longer than a few seconds."""
+        self._deadline = time.monotonic() + _FLUSH_S
         self._closing.set()
-        try:
+        with contextlib.suppress(queue.Full):
             self._waiting.put_nowait(None)
-        except queue.Full:
-            return
         self._thread.join(_FLUSH_S)
 
     def _post_all(self) -> None:
-        while (event := self._waiting.get()) is not None:
+        while (event := self._next()) is not None:
             body = json.dumps(dataclasses.asdict(event), ensure_ascii=False).encode()
             reason = self._try(body)
             self.left_out += bool(reason)
@@ -88,6 +90,18 @@ class WebhookOutput:
                     if reason
                     else f"webhook: {self._host} takes events again"
                 )
+
+    def _next(self) -> Event | None:
+        """Waits for an event; ``None`` at the end. A full queue had no room to say that it is the end."""
+        if not self._closing.is_set():
+            return self._waiting.get()
+        if time.monotonic() > self._deadline:
+            self.left_out += self._waiting.qsize()
+            return None
+        try:
+            return self._waiting.get_nowait()
+        except queue.Empty:
+            return None
 
     def _try(self, body: bytes) -> str:
         """Posts with repetitions; the reason why it failed, empty when it did not."""

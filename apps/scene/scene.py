@@ -17,6 +17,8 @@ from runtime.track import Tracked, TrackState
 
 Anchor = Literal["foot", "centre"]
 _NEAR = 0.1  # of a box's diagonal: so near to a border an object may seem to go to and fro
+_RETURN_S = 5.0  # so long after it was last seen in a zone an object may come up again where it was
+_SAME_PLACE = 1.0  # of its box's diagonal: as far as it may have moved meanwhile
 
 
 @dataclass(slots=True)
@@ -38,6 +40,22 @@ class _Visit:
     told: bool = False
 
 
+@dataclass(slots=True)
+class _Absence:
+    """A visit whose object is out of sight: it has left, unless it comes up again soon and near by."""
+
+    seen: _Object
+    visit: _Visit
+    track_id: int
+
+    def is_ended_by(self, other: _Object) -> bool:
+        """Whether an object that has just come up is this one."""
+        (x1, y1, x2, y2), (left, top, right, bottom) = self.seen.box, other.box
+        apart = ((left + right - x1 - x2) ** 2 + (top + bottom - y1 - y2) ** 2) ** 0.5 / 2
+        near = apart <= _SAME_PLACE * ((x2 - x1) ** 2 + (y2 - y1) ** 2) ** 0.5
+        return near and other.label == self.seen.label
+
+
 class _Watch:
     """A shape with what happens at it."""
 
@@ -47,6 +65,15 @@ class _Watch:
         self.tally = tally
         self.border = Line(points) if shape.kind == "line" else Zone(points)
         self.visits: dict[int, _Visit] = {}
+        self.absences: list[_Absence] = []
+
+    def resumed(self, seen: _Object) -> _Visit | None:
+        """The visit that an object goes on with that was not there before, if any."""
+        for absence in self.absences:
+            if absence.is_ended_by(seen):
+                self.absences.remove(absence)
+                return absence.visit
+        return None
 
 
 class Scene:
@@ -116,14 +143,18 @@ class Scene:
             watch.tally.into.clear()
             watch.tally.out.clear()
             watch.tally.dwell_s.clear()
-            for visit in watch.visits.values():
+            for visit in (*watch.visits.values(), *(absence.visit for absence in watch.absences)):
                 visit.since = self._seconds
+            for absence in watch.absences:
+                absence.seen.seconds = self._seconds
 
     def forget(self) -> None:
         """All objects are gone and time begins anew: another source."""
         for track_id in list(self._objects):
             for _ in self._ended(track_id, 0.0):
                 pass
+        for _ in self._left(0.0, float("inf")):
+            pass
         self._seconds = 0.0
 
     def update(
@@ -159,6 +190,7 @@ class Scene:
         present = set(ids)
         for track_id in [known for known in self._objects if known not in present]:
             events += self._ended(track_id, when)
+        events += self._left(when, seconds)
         rows = zip(
             ids,
             tracks.states.tolist(),
@@ -174,17 +206,19 @@ class Scene:
                 was_shown = known is not None and known.shown
                 seen = _Object(labels[class_id], score, tuple(box), seconds, is_shown or was_shown)
                 self._objects[track_id] = seen
-                events += self._moved(track_id, seen, when)
+                events += self._moved(track_id, seen, when, fresh=not was_shown)
         return tuple(events)
 
-    def _moved(self, track_id: int, seen: _Object, when: float) -> Iterator[Event]:
+    def _moved(self, track_id: int, seen: _Object, when: float, fresh: bool) -> Iterator[Event]:
         x1, y1, x2, y2 = seen.box
         point: Point = ((x1 + x2) / 2, y2 if self._anchor == "foot" else (y1 + y2) / 2)
         near = _NEAR * ((x2 - x1) ** 2 + (y2 - y1) ** 2) ** 0.5
         for watch in self._watches:
             counts = seen.shown and (not watch.shape.classes or seen.label in watch.shape.classes)
             crossed = watch.border.move(track_id, point, near, counts)
-            if crossed:
+            if crossed == "enter" and fresh and (visit := watch.resumed(seen)):
+                watch.visits[track_id] = visit
+            elif crossed:
                 yield self._happened(watch, crossed, track_id, seen, when)
             elif self._dwell and (visit := watch.visits.get(track_id)) and not visit.told:
                 stayed = seen.seconds - visit.since
@@ -193,14 +227,22 @@ class Scene:
                     yield self._event(watch, "dwell", "", track_id, seen, when, stayed)
 
     def _ended(self, track_id: int, when: float) -> Iterator[Event]:
-        """A track is gone: it left its zones when it was last seen."""
+        """A track is gone: it left its zones when it was last seen, unless it comes up again."""
         seen = self._objects.pop(track_id)
         for watch in self._watches:
             crossed = watch.border.end(track_id)
             if crossed:
                 yield self._happened(watch, crossed, track_id, seen, when)
             elif track_id in watch.visits:
-                yield self._happened(watch, "leave", track_id, seen, when)
+                watch.absences.append(_Absence(seen, watch.visits.pop(track_id), track_id))
+
+    def _left(self, when: float, seconds: float) -> Iterator[Event]:
+        """Ends the visits of objects that have not come up again."""
+        for watch in self._watches:
+            for absence in [one for one in watch.absences if seconds - one.seen.seconds > _RETURN_S]:
+                watch.absences.remove(absence)
+                watch.visits[absence.track_id] = absence.visit
+                yield self._happened(watch, "leave", absence.track_id, absence.seen, when)
 
     def _happened(
         self, watch: _Watch, what: Literal["in", "out", "enter", "leave"], track_id: int, seen: _Object, when: float
@@ -236,8 +278,8 @@ class Scene:
     def _visits(self, watch: _Watch) -> dict[str, tuple[int, float]]:
         """Those inside now: how many, and their seconds so far, by class."""
         found: dict[str, tuple[int, float]] = {}
-        for track_id, visit in watch.visits.items():
-            seen = self._objects[track_id]
+        inside = [(self._objects[track_id], visit) for track_id, visit in watch.visits.items()]
+        for seen, visit in [*inside, *((absence.seen, absence.visit) for absence in watch.absences)]:
             number, seconds = found.get(seen.label, (0, 0.0))
             found[seen.label] = number + 1, seconds + seen.seconds - visit.since
         return found
@@ -247,6 +289,7 @@ class Scene:
         for label, (_, seconds) in self._visits(watch).items():
             watch.tally.stayed(label, seconds)
         watch.visits.clear()
+        watch.absences.clear()
 
     def _resize(self, size: tuple[int, int]) -> None:
         for watch in self._watches:

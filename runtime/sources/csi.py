@@ -7,7 +7,9 @@ import os
 import time
 from typing import Any
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 
 from runtime.errors import InputError, RunError
 from runtime.frame import Frame
@@ -20,27 +22,31 @@ _INSTALL = (
 )
 _MAX_AGE_S = 5.0
 _NANO = 1e-9
+_LEAST_SMALL = 180  # pixels
 
 
 class CsiSource:
-    """The newest frames of a Picamera2 camera.
+    """The newest frames of a Picamera2 camera: its main stream for the picture, its small one for the network.
 
     Picamera2's ``RGB888`` lies as blue, green, red in memory, which is OpenCV's order, so a frame's ``color`` is
-    ``bgr``: https://github.com/raspberrypi/picamera2/issues/848.
+    ``bgr``: https://github.com/raspberrypi/picamera2/issues/848. The small stream (``lores``) is ``YUV420`` on every
+    board.
 
     Args:
         camera: A started Picamera2 with an ``RGB888`` main stream.
         name: What a frame's ``source`` says.
         fps: Frames per second asked for.
         about: What was agreed, in words.
+        small: Width and height of the small stream; ``None`` where there is none.
     """
 
     live = True
 
-    def __init__(self, camera: Any, name: str, fps: float, about: str) -> None:
+    def __init__(self, camera: Any, name: str, fps: float, about: str, small: tuple[int, int] | None = None) -> None:
         self._camera = camera
         self._name = name
         self._index = 0
+        self._small = small
         self.fps: float | None = fps
         self.about = about
 
@@ -55,13 +61,14 @@ class CsiSource:
             request = self._camera.capture_request()
             # A copy: the camera takes its buffer back.
             pixels = np.array(request.make_array("main"), np.uint8)
+            small = _from_yuv(request.make_array("lores"), self._small) if self._small else None
             metadata = request.get_metadata()
         except (RuntimeError, OSError, TimeoutError) as error:
             raise RunError(f"{self._name} stopped ({error})", "", "check the cable and start again") from None
         finally:
             if request is not None:
                 request.release()
-        frame = Frame(pixels, "bgr", self._name, self._index, _captured(metadata))
+        frame = Frame(pixels, "bgr", self._name, self._index, _captured(metadata), small=small)
         self._index += 1
         return frame
 
@@ -105,10 +112,14 @@ def open_csi(uri: str) -> CsiSource:
 
 
 def _start(camera: Any, name: str, size: tuple[int, int], fps: int) -> CsiSource:
+    lores = _small_size(size)
+    streams = {"lores": {"size": lores, "format": "YUV420"}} if lores else {}
     try:
         camera.configure(
             camera.create_video_configuration(
                 main={"size": size, "format": "RGB888"},
+                **streams,
+                colour_space=_color_space(),
                 controls={"FrameRate": float(fps)},
                 # Two: one is filled while the other is read. More would queue old frames.
                 buffer_count=2,
@@ -120,9 +131,31 @@ def _start(camera: Any, name: str, size: tuple[int, int], fps: int) -> CsiSource
         camera.close()
         raise InputError(f"{name} cannot give {size[0]}x{size[1]} at {fps} frames/s ({error})", _EXPECTED) from None
     # libcamera rounds sizes to what the sensor and the image processor can do.
-    width, height = camera.camera_configuration()["main"]["size"]
+    agreed = camera.camera_configuration()
+    width, height = agreed["main"]["size"]
+    small = agreed["lores"]["size"] if lores else None
     model = camera.camera_properties.get("Model", "camera")
-    return CsiSource(camera, name, float(fps), f"{width}x{height} RGB888, {fps} frames/s, {model}")
+    about = f"{width}x{height} RGB888{f' and {small[0]}x{small[1]} YUV420' if small else ''}, {fps} frames/s, {model}"
+    return CsiSource(camera, name, float(fps), about, small)
+
+
+def _small_size(size: tuple[int, int]) -> tuple[int, int] | None:
+    """Half of the picture each way, where that is of use to a network; even, as YUV420 is."""
+    width, height = (side // 4 * 2 for side in size)
+    return (width, height) if min(width, height) >= _LEAST_SMALL else None
+
+
+def _from_yuv(planes: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """A picture in OpenCV's order of a YUV420 buffer, whose rows may be longer than the picture is wide."""
+    pixels = np.asarray(cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420), np.uint8)
+    return np.ascontiguousarray(pixels[: size[1], : size[0]])
+
+
+def _color_space() -> Any:
+    """BT.601 in 16..235, as OpenCV reads YUV; Picamera2 would choose BT.709 for large pictures."""
+    import libcamera
+
+    return libcamera.ColorSpace.Smpte170m()
 
 
 def _picamera2() -> Any:

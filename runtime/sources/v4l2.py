@@ -7,6 +7,7 @@ import errno
 import glob
 import grp
 import os
+import pwd
 import struct
 from pathlib import Path
 
@@ -126,10 +127,19 @@ def _cameras() -> str:
 
 def _permission(device: str) -> tuple[str, str]:
     """Which group may open a device, and how to join it."""
-    try:
-        group = grp.getgrgid(os.stat(device).st_gid).gr_name
-    except (OSError, KeyError):
-        group = "video"
+    group = "video"
+    with contextlib.suppress(OSError, KeyError):
+        facts = os.stat(device)
+        if not facts.st_gid or facts.st_mode & 0o060 != 0o060:
+            # No group helps: udev has not seen it, or somebody made it.
+            return (
+                "expected one that the group video may read and write",
+                f"sudo chgrp video {device}; sudo chmod 660 {device}",
+            )
+        entry = grp.getgrgid(facts.st_gid)
+        group = entry.gr_name
+        if pwd.getpwuid(os.getuid()).pw_name in entry.gr_mem and facts.st_gid not in os.getgroups():
+            return f"expected a login since you are in the group {group}", "log in again"
     return f"expected to be in the group {group}", f"sudo usermod -aG {group} $USER, then log in again"
 
 

@@ -151,7 +151,7 @@ class Stage:
         self.opened.append(seer)
         return seer
 
-    def open_source(self, uri: str) -> Any:
+    def open_source(self, uri: str, wait: bool = False) -> Any:
         """Stands for ``open_source``."""
         if uri not in self.sources:
             raise InputError(f"no camera at {uri}")

@@ -148,8 +148,7 @@ def test_classes_and_score_change_what_is_shown(stage: Stage) -> None:
         running.newest()
         assert len(running.newest().found) == 0
         running.session.change({"classes": ["robin"]})
-        running.newest()
-        assert len(running.newest().found) == 1
+        running.wait(lambda: len(running.newest().found) == 1)
 
 
 def test_models_and_sources_change_while_it_runs(stage: Stage) -> None:

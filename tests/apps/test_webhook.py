@@ -113,6 +113,8 @@ def test_nobody_there_blocks_nobody() -> None:
     assert output.left_out >= 400 - 256 - 2
     output.close()
     assert time.monotonic() - start < 8
+    # Also when the queue was full, the thread has ended.
+    assert not any(thread.name == "edgewren-webhook" for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("url", ["ftp://host/x", "file:///etc/passwd", "http://", "http://host:0/", "http://[/", "x"])

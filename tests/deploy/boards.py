@@ -6,14 +6,17 @@ The files are an overlay over this machine's root, so a board costs nothing but 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+from tests.convert.boards import until
 
 _UNITS = {
     "board-net.service": "[Unit]\nBefore=ssh.service\n[Service]\nType=oneshot\nRemainAfterExit=yes\n"
@@ -22,6 +25,9 @@ _UNITS = {
     "board-ssh.service": "[Unit]\nAfter=board-net.service\n[Service]\nRuntimeDirectory=sshd\n"
     "ExecStart=/usr/sbin/sshd -D -f /etc/board-sshd -E /var/log/sshd.log\nRestart=always\n",
 }
+# Not what a board needs, or what would write on it while a test looks.
+_OFF = ("ssh.service", "postgresql.service", "e2scrub_reap.service", "console-getty.service", "timers.target")
+_LOGS = ("var/log", "var/lib/systemd", "var/cache")
 _SSHD = (
     "Port 22\nHostKey /etc/board-hostkey\nPidFile none\nUsePAM no\nPasswordAuthentication no\nStrictModes no\n"
     "PermitRootLogin no\nAuthorizedKeysFile /etc/board-authorized\nSubsystem sftp internal-sftp\nMaxStartups 100\n"
@@ -78,18 +84,57 @@ class LightBoard:
         with (self.folder / "boot.log").open("ab") as log:
             self._process = self._boot(log)
 
-        link = f"ve-{self.name}"
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            if Path(f"/sys/class/net/{link}").exists():
-                break
-            time.sleep(0.05)
-        subprocess.run(["ip", "addr", "add", f"10.{self._net}.1/30", "dev", link], check=True)
-        subprocess.run(["ip", "link", "set", link, "up"], check=True)
-        while self.ssh("true").returncode:
-            assert time.monotonic() < end, (self.folder / "boot.log").read_text(errors="replace")[-2000:]
-            time.sleep(0.1)
+        self._plug_in()
         return self
+
+    def reboot(self) -> None:
+        """Asks it to start anew and waits for ssh."""
+        before = self.leader
+        self.inside("systemctl reboot")
+        until(lambda: self.leader not in (before, 0), "no second start", 30)
+        self._plug_in()
+
+    @property
+    def leader(self) -> int:
+        """Its first process, as seen from here; 0 where there is none."""
+        return next(iter(_children(self._process.pid)), 0) if self._process else 0
+
+    def inside(self, command: str) -> str:
+        """Runs a shell command as root without a login, which would leave traces; what it printed."""
+        enter = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "--", "sh", "-c", command]
+        done = subprocess.run(enter, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        return done.stdout
+
+    def seen(self, path: str) -> Path:
+        """A path of the running board, its folders in memory included."""
+        return Path(f"/proc/{self.leader}/root/{path}")
+
+    def lose_connections(self) -> None:
+        """Ends the board's side of all logins, as when the cable is pulled."""
+        self.inside("pkill -9 -f '^sshd: pi' || true")
+
+    def written(self, *, times: bool = True) -> dict[str, str]:
+        """All that was ever written on its disk, logs apart, and what lies in ``/tmp`` and ``/dev/shm``.
+
+        Args:
+            times: Dates belong to it; then a file that was there for a moment shows, too.
+        """
+        found = {name: _describe(self.upper / name, times) for name in _walk(self.upper)}
+        return found | {f"in memory: {name}": "" for name in self.inside("find /tmp /dev/shm").splitlines()}
+
+    def differences(self, before: dict[str, str], *, times: bool = True) -> list[str]:
+        """What is different from an earlier :meth:`written`; a copy of what lies below is no difference."""
+        now = self.written(times=times)
+        names = sorted(name for name in now | before if now.get(name) != before.get(name))
+        return [name for name in names if name in before or now[name] != _describe(Path("/", name), times)]
+
+    def _plug_in(self) -> None:
+        link = f"ve-{self.name}"
+        until(Path(f"/sys/class/net/{link}").exists, "no network", 30)
+        subprocess.run(["ip", "addr", "replace", f"10.{self._net}.1/30", "dev", link], check=True)
+        subprocess.run(["ip", "link", "set", link, "up"], check=True)
+        until(lambda: self.ssh("true").returncode == 0, f"no ssh; see {self.folder}/boot.log", 30)
 
     def _boot(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         command = ["systemd-nspawn", "-q", "--register=no", "--keep-unit", "--boot", "-D", str(self.root)]
@@ -150,7 +195,7 @@ class LightBoard:
             (etc / "systemd/system" / name).write_text(text.replace("{net}", self._net))
             (wants / name).unlink(missing_ok=True)
             (wants / name).symlink_to(f"../{name}")
-        for name in ("ssh.service", "postgresql.service", "e2scrub_reap.service", "console-getty.service"):
+        for name in _OFF:
             path = etc / "systemd/system" / name
             path.unlink(missing_ok=True)
             path.symlink_to("/dev/null")
@@ -194,3 +239,27 @@ def _children(parent: int) -> list[int]:
             for child in (task / "children").read_text().split():
                 found += [int(child), *_children(int(child))]
     return found
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    for place, folders, files in os.walk(folder):
+        inside = Path(place).relative_to(folder)
+        folders[:] = [name for name in folders if str(inside / name) not in _LOGS]
+        yield from (str(inside / name) for name in (*folders, *files))
+
+
+def _describe(path: Path, times: bool) -> str:
+    """Kind, owner and content of a file; ``""`` where there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return ""
+    content = ""
+    if stat.S_ISLNK(found.st_mode):
+        content = os.readlink(path)
+    elif stat.S_ISREG(found.st_mode):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+    elif stat.S_ISCHR(found.st_mode) and found.st_rdev == 0:
+        return ""  # the overlay's mark of a removed file
+    when = f" {found.st_mtime_ns}" if times else ""
+    return f"{found.st_mode:o} {found.st_uid}:{found.st_gid} {content}{when}"

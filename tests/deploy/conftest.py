@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -44,15 +45,41 @@ class Bench:
         self.stack.enter_context(running(board))
         return board
 
-    def run(self, command: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, command: str, *arguments: object, cwd: Path = ROOT, password: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         """``python -m deploy command``."""
         words = [sys.executable, "-m", "deploy", command, *map(str, arguments)]
-        return subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "EDGEWREN_SUDO_PASSWORD": password}
+        return subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            timeout=300,
+            check=False,
+        )
 
-    def install(self, board: LightBoard, model: int = 0, *more: str) -> subprocess.CompletedProcess[str]:
+    def install(
+        self, board: LightBoard, model: int = 0, *more: str, cwd: Path = ROOT, password: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         """Installs one of the models."""
         what = ["--model", self.models[model], "--source", SOURCE]
-        return self.run("install", board.address, "--ssh-config", board.config, *what, *more)
+        return self.run(
+            "install", board.address, "--ssh-config", board.config, *what, *more, cwd=cwd, password=password
+        )
+
+    @staticmethod
+    def shared_config(boards: list[LightBoard], folder: Path) -> Path:
+        """One ssh configuration that knows all their host keys."""
+        known = folder / "known"
+        known.write_text("".join((board.folder / "known_hosts").read_text() for board in boards))
+        path = folder / "config"
+        own = str(boards[0].folder / "known_hosts")
+        path.write_text(boards[0].config.read_text().replace(own, str(known)))
+        return path
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("system", {"systemd": 0}, "0", "no systemd", "Raspberry Pi OS"),
     ("system", {"system": "FreeBSD"}, "0", "runs FreeBSD", "bookworm or trixie"),
     ("architecture", {"machine": "armv6l", "bits": 32}, "0", "armv6l", "64-bit"),
+    ("architecture", {"machine": "x86_64", "bits": 32}, "0", "x86_64, 32 bits", "64-bit"),
     ("architecture", {"machine": "aarch64", "bits": 32, "python": [3, 13, 5]}, "0", "Python 3.13", "64-bit"),
     ("architecture", {"machine": "armv7l", "bits": 32, "modules": ["numpy"]}, "0", "without cv2", "python3-opencv"),
     ("python", {"python": [3, 9, 2]}, "0", "3.9 is too old", "upgrade"),

@@ -214,7 +214,7 @@ def test_of_ten_boards_the_broken_one_is_named(deployed: Bench, tmp_path: Path, 
         model = {"model": str(deployed.models[at]), "source": SOURCE, "options": "--threads=1"}
         groups[name] = {"hosts": hosts, "vars": model}
     inventory.write_text(json.dumps({"all": {"children": groups}}))
-    config = _shared_config(boards, tmp_path)
+    config = deployed.shared_config(boards, tmp_path)
     done = deployed.run("install", "--inventory", inventory, "--ssh-config", config)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "9 of 10 boards well, 9 changed" in done.stdout
@@ -227,13 +227,3 @@ def test_of_ten_boards_the_broken_one_is_named(deployed: Bench, tmp_path: Path, 
     assert old not in names
     again = deployed.run("install", "--inventory", inventory, "--ssh-config", config, "--limit", "all:!b6")
     assert "9 of 9 boards well, 0 changed" in again.stdout, again.stdout + again.stderr
-
-
-def _shared_config(boards: list[LightBoard], folder: Path) -> Path:
-    """One configuration that knows all host keys."""
-    known = folder / "known"
-    known.write_text("".join((board.folder / "known_hosts").read_text() for board in boards))
-    path = folder / "config"
-    own = str(boards[0].folder / "known_hosts")
-    path.write_text(boards[0].config.read_text().replace(own, str(known)))
-    return path

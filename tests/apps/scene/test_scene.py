@@ -139,10 +139,55 @@ def test_dwell_grows_while_somebody_is_inside(yard: Scene) -> None:
 
 
 def test_a_track_that_ends_leaves_when_it_was_last_seen(yard: Scene) -> None:
+    """It is told five seconds later, when it has not come up again."""
     rows: list[list[Row]] = [*one(1, [(50, 50)] * 3), [(1, 0, (50, 50), LOST)], [(1, 0, (50, 50), LOST)], []]
+    assert told(play(yard, rows)) == [("enter", "", "cat")]
+    assert only(yard) == Count("yard", "zone", {"cat": 1}, {}, {"cat": 1}, {"cat": 2.0})
+    (event,) = play(yard, [[], [], [], []], start=6)
+    assert (event.kind, event.seconds, event.when, event.track_id) == ("leave", 2, 1e9 + 8, 1)
+    assert only(yard) == Count("yard", "zone", {"cat": 1}, {"cat": 1}, {}, {"cat": 2.0})
+
+
+def test_one_that_comes_up_again_where_it_was_goes_on_with_its_visit(yard: Scene) -> None:
+    """As another track: it was out of sight for longer than it is followed."""
+    rows: list[list[Row]] = [*one(1, [(50, 50)] * 2), [], [], *one(2, [(52, 50)] * 2)]
     events = play(yard, rows)
-    assert [(event.kind, event.seconds) for event in events] == [("enter", 0), ("leave", 2)]
-    assert only(yard).inside == {}
+    assert [(event.kind, event.track_id, event.seconds) for event in events] == [("enter", 1, 0), ("dwell", 2, 5)]
+    assert only(yard) == Count("yard", "zone", {"cat": 1}, {}, {"cat": 1}, {"cat": 5.0})
+    (event,) = play(yard, one(2, [(50, 95)]), start=6)
+    assert (event.kind, event.track_id, event.seconds) == ("leave", 2, 6)
+    assert only(yard) == Count("yard", "zone", {"cat": 1}, {"cat": 1}, {}, {"cat": 6.0})
+
+
+@pytest.mark.parametrize(
+    ("later", "rows"),
+    [
+        (3, one(2, [(50, 50)], class_id=1)),
+        (3, one(2, [(75, 50)])),
+        (9, one(2, [(50, 50)])),
+        (3, one(2, [(50, 10), (50, 50)])),
+    ],
+    ids=["another class", "another place", "much later", "from outside"],
+)
+def test_what_comes_up_otherwise_has_entered(later: int, rows: list[list[Row]], yard: Scene) -> None:
+    events = play(yard, one(1, [(50, 50)]))
+    events += play(yard, [[]], start=1)
+    events += play(yard, rows, start=later)
+    assert [event.track_id for event in events if event.kind == "enter"] == [1, 2]
+
+
+def test_reset_keeps_those_that_are_out_of_sight(yard: Scene) -> None:
+    play(yard, [*one(1, [(50, 50)] * 3), []])
+    yard.reset()
+    assert only(yard) == Count("yard", "zone", {}, {}, {"cat": 1}, {"cat": 0.0})
+    assert told(play(yard, one(2, [(50, 50)]), start=4)) == []
+    assert only(yard).dwell_s == {"cat": 1.0}
+
+
+def test_a_zone_that_is_moved_forgets_who_was_out_of_sight(yard: Scene) -> None:
+    play(yard, [*one(1, [(50, 50)] * 3), []])
+    yard.set_shapes((Shape("yard", "zone", ((0.1, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8))),))
+    assert only(yard) == Count("yard", "zone", {"cat": 1}, {}, {}, {"cat": 2.0})
 
 
 def test_lost_inside_and_found_again_is_one_visit(yard: Scene) -> None:
