@@ -21,7 +21,16 @@ export const drawing = () => drawn !== null;
 
 // Shows a change at once and asks the session to keep it.
 export async function save(wanted) {
-  const good = await change({ shapes: wanted.map((shape) => ({ ...shape, points: rounded(shape.points) })) });
+  const before = state.settings;
+  const changed = wanted.map((shape) => ({ ...shape, points: rounded(shape.points) }));
+  // Shown at once: a second change before the answer is there would else begin from what was, and take this one back.
+  state.settings = { ...before, shapes: changed };
+  emit("settings");
+  const good = await change({ shapes: changed });
+  if (!good) {
+    state.settings = before;
+    emit("settings");
+  }
   if (editing && !named(editing)) edit(null);
   return good;
 }

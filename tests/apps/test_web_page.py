@@ -176,7 +176,7 @@ def test_a_line_drawn_by_mouse_counts_the_known_crossings(visit: Visit, desk: De
     events = page.locator("#events li")
     visit.until(lambda: events.count() >= sum(counted))
     assert "robin crossed Line 1" in events.first.inner_text()
-    assert page.evaluate("document.querySelector('#events img').naturalWidth") > 30
+    visit.until(lambda: page.evaluate("document.querySelector('#events img').naturalWidth") > 30)
     page.click("#reset")
     visit.until(lambda: int(page.inner_text("[data-count=into]")) + int(page.inner_text("[data-count=out]")) <= 1)
 

@@ -96,7 +96,7 @@ def test_it_ends_when_the_window_does(way: str, start: Start, screen: Screen, tm
         app.send_signal(signal.SIGTERM)
     else:
         screen.press(way)
-    out, err = app.communicate(timeout=20)
+    out, err = app.communicate(timeout=60)
     assert app.returncode == 0, err
     assert out == ""
     assert [line.split(" in ")[0].split()[-1] for line in err.splitlines()[:-1]] == ["frames"], err
@@ -116,7 +116,7 @@ def test_single_pictures_wait_for_a_key_each(start: Start, screen: Screen, tmp_p
     screen.press("space")
     until(lambda: shade(screen) == (0, 0, 160), app)
     screen.press("space")
-    _, err = app.communicate(timeout=20)
+    _, err = app.communicate(timeout=60)
     assert app.returncode == 0, err
     assert err.startswith("2 frames in ")
 
@@ -129,7 +129,7 @@ def shade(screen: Screen) -> tuple[int, ...]:
 
 def test_without_a_screen_it_is_one_line(start: Start, screen: Screen) -> None:
     app = start("camera", DISPLAY=":987")
-    _, err = app.communicate(timeout=30)
+    _, err = app.communicate(timeout=60)
     assert app.returncode == 2
     assert err.startswith("error: display://0: no screen at :987 (")
     assert "could not connect" in err

@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 
 _OPENCV = ROOT / "build" / "desktop"
 _WIDTH, _HEIGHT = 1024, 768
-_TIMEOUT_S = 30
+_TIMEOUT_S = 90
 # No frames, so that a window's place is its picture's.
 _MANAGER = """<openbox_config xmlns="http://openbox.org/3.4/rc">
   <keyboard><keybind key="A-F4"><action name="Close"/></keybind></keyboard>
