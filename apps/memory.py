@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
+from runtime import malloc
 
-# glibc's malloc.h.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 # Above a picture of 1280x720, which is used again at once, and below the buffers of a video encoder.
 _LARGE = 3500 << 10
 
@@ -17,7 +15,4 @@ def give_back_what_is_large() -> None:
     recording and clip opens an encoder, whose buffers then never fit the gaps that the last one left: a session grew by
     40 MB within minutes.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
-        mallopt(_MMAP_THRESHOLD, _LARGE)
-        mallopt(_TRIM_THRESHOLD, 2 * _LARGE)
+    malloc.set_options({malloc.MMAP_THRESHOLD: _LARGE, malloc.TRIM_THRESHOLD: 2 * _LARGE})

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
+from runtime import malloc
 
-# glibc's malloc.h.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
 _NEVER, _AHEAD = -1, 64 << 20
 
 
@@ -15,7 +13,4 @@ def keep_memory() -> None:
     A training step allocates and frees tensors of tens of megabytes. Each comes back as fresh pages, which the system
     fills with zeros first: that took a third of the time of a step.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
-        for option, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _AHEAD), (_ARENA_MAX, 1)):
-            mallopt(option, value)
+    malloc.set_options({malloc.MMAP_MAX: 0, malloc.TRIM_THRESHOLD: _NEVER, malloc.TOP_PAD: _AHEAD, malloc.ARENA_MAX: 1})
