@@ -48,7 +48,7 @@ ifeq ($(filter fleet,$(MAKECMDGOALS))$(INVENTORY),fleet)
 $(error INVENTORY is empty; expected the boards in Ansible's form; type make fleet INVENTORY=boards.yml)
 endif
 
-.PHONY: all help setup setup-dev setup-deploy models live eval bench test test-arm bench-arm lint format clean distclean
+.PHONY: all help setup setup-dev setup-deploy models live eval bench test test-arm test-deploy bench-arm lint format clean distclean
 .PHONY: check deploy fleet rollback status logs undeploy
 .DEFAULT_GOAL := all
 
@@ -111,7 +111,10 @@ test: setup-dev $(ORACLE)/.ready ## the whole test suite, set-up included
 	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-arm: setup-dev ## the device side on emulated ARM boards, deployments to machines included (Debian, root)
-	@EDGEWREN_MACHINES=1 $(PY) -m pytest -n 0 tests/arm tests/deploy
+	@EDGEWREN_MACHINES=1 $(PY) -m pytest -n 0 tests/arm
+
+test-deploy: setup-dev ## releases, switches, sandbox and interruptions on boards in containers with systemd (Debian, root)
+	@EDGEWREN_MACHINES=1 $(PY) -m pytest -n 0 tests/deploy
 
 bench-arm: setup-dev ## instructions per frame on emulated Cortex-A53, A72 and A76 (a regression figure, no time)
 	@$(PY) -m tests.arm.count $(wildcard build/models/playing-cards.tflite build/models/yolo-fastest-1.1.tflite) \

@@ -156,6 +156,21 @@ def is_chosen(found: Detections, score: float, hidden: npt.NDArray[np.bool_]) ->
     return np.asarray(chosen)
 
 
+def as_seen(tracks: Tracked, found: Detections) -> Tracked:
+    """The tracks with the very boxes that were detected, where they were.
+
+    What counts is steadier when filtered, but a filtered box lies some frames behind an object that turns, and whoever
+    looks at the picture sees that.
+
+    Args:
+        tracks: Of an update.
+        found: What that update was given.
+    """
+    boxes, seen = tracks.boxes.copy(), tracks.indices >= 0
+    boxes[seen] = found.boxes[tracks.indices[seen]]
+    return dataclasses.replace(tracks, boxes=boxes)
+
+
 def take(found: Detections, chosen: npt.NDArray[np.bool_], frame: Frame) -> Detections:
     """Some of the objects, tracks cut at the picture's edges."""
     if isinstance(found, Tracked):

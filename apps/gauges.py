@@ -11,7 +11,8 @@ from apps.governor import Load
 from apps.moment import Figures
 from apps.notices import Notices
 from runtime import board
-from runtime.pipeline import Meter, Result
+from runtime.ledger import CAMERA, Tally
+from runtime.pipeline import Meter, Pipeline, Result
 from runtime.sources import Source
 
 _SILENT_S = 2.0
@@ -29,8 +30,9 @@ class Gauges:
         self._notices = notices
         self._meter = Meter()
         self._latencies: deque[float] = deque(maxlen=100)
-        self._dropped = 0
-        self._dropped_before = 0
+        self._before = Tally()
+        self._pipeline: Pipeline | None = None
+        self._source: Source | None = None
         self._last = time.monotonic()
         self._lock = threading.Lock()
         self._board: tuple[float | None, tuple[str, ...] | None] = (None, None)
@@ -41,9 +43,10 @@ class Gauges:
         return self._meter.fps if time.monotonic() - self._last < _SILENT_S else 0.0
 
     @property
-    def dropped(self) -> int:
-        """Frames left out so far."""
-        return self._dropped_before + self._dropped
+    def tally(self) -> Tally:
+        """What became of all frames so far."""
+        running = self._pipeline.ledger.tally() if self._pipeline else Tally()
+        return self._before + running + _unread(self._source)
 
     def add(self, result: Result) -> None:
         """Counts a result."""
@@ -53,12 +56,15 @@ class Gauges:
         self._meter.add(result)
         with self._lock:
             self._latencies.append(result.latency)
-        self._dropped = result.dropped
         self.frames += 1
 
-    def another_pipeline(self) -> None:
-        """A new pipeline counts its drops from 0."""
-        self._dropped_before, self._dropped = self.dropped, 0
+    def another_pipeline(self, pipeline: Pipeline, source: Source) -> None:
+        """A new pipeline counts from 0, and so does a new source."""
+        if self._pipeline:
+            self._before += self._pipeline.ledger.tally()
+        if self._source is not source:
+            self._before += _unread(self._source)
+        self._pipeline, self._source = pipeline, source
 
     def read_board(self) -> None:
         """Asks the board for heat and throttling; takes milliseconds, so not in the session's thread."""
@@ -77,16 +83,26 @@ class Gauges:
         state, reason = _condition(source)
         self._notices.set("source", reason and f"{reason}; trying again")
         temperature, throttled = self._board
+        tally = self.tally
         return Figures(
             fps=round(self.fps, 1),
             latency_ms=round(self._meter.latency_ms, 1),
-            dropped=self.dropped + getattr(source, "dropped", 0),
+            dropped=tally.dropped,
             frames=self.frames,
+            captured=tally.captured,
+            left_out=tally.left_out,
+            in_flight=tally.in_flight,
             temperature=temperature,
             throttled=throttled,
             source=state,
             notices=self._notices.texts(),
         )
+
+
+def _unread(source: Source | None) -> Tally:
+    """Frames of a camera that nobody read."""
+    count: int = getattr(source, "dropped", 0)
+    return Tally(count, 0, {CAMERA: count})
 
 
 def _condition(source: Source) -> tuple[Literal["live", "reopening", "ended"], str]:

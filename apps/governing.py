@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from apps.governor import Governor, Level, Load, ladder
 from apps.options import Options
+from runtime.ledger import GOVERNOR, RATE
 from runtime.opening import default_threads
 from runtime.pipeline import Pipeline
 
@@ -70,4 +71,4 @@ class Governing:
         if self._most is not None:
             limit = min(limit or self._most, self._most)
         if self._pipeline:
-            self._pipeline.limit(limit)
+            self._pipeline.limit(limit, RATE if limit == self._most else GOVERNOR)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-_HOT_CELSIUS = 80.0  # a Raspberry Pi lowers its clock from here on
+from runtime.board import HOT_CELSIUS
+
 _MAX_RECOVERY = 8  # times the first recovery time, after recoveries that did not last
 
 
@@ -115,7 +116,7 @@ class Governor:
         """What is wrong; empty when nothing is."""
         if load.throttled:
             return f"the board is held back ({', '.join(load.throttled)})"
-        if load.temperature is not None and load.temperature >= _HOT_CELSIUS:
+        if load.temperature is not None and load.temperature >= HOT_CELSIUS:
             return f"the processor is at {load.temperature:.0f} degrees C"
         if self.deadline_ms and load.latency_ms > self.deadline_ms:
             return f"results take {load.latency_ms:.0f} ms of {self.deadline_ms:.0f} allowed"

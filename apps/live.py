@@ -32,9 +32,9 @@ def main(argv: Sequence[str]) -> int:
 
     status = _Status()
     with Session(options, status.say) as session, contextlib.ExitStack() as stack:
-        preload(options)
-        # Everything is loaded; at an update this waits until the release before has let go of camera and port.
-        session.service.ready()
+        # The network is loaded; at an update this waits until the release before has let go of camera and port, and
+        # loads the rest while that one ends.
+        session.service.ready(lambda: preload(options))
         session.open()
         outputs: list[Output] = []
         for opened in open_outputs(options, session, status.say):

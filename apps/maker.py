@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apps.blur import Blur
-from apps.follow import Follower, is_chosen, take
+from apps.follow import Follower, as_seen, is_chosen, take
 from apps.moment import Count, Event, Figures, Moment
 from apps.options import Options
 from apps.scene import Scene
@@ -106,6 +106,7 @@ class Maker:
         chosen = self._running
         counts: tuple[Count, ...] = ()
         events: tuple[Event, ...] = ()
+        detected = found
         if self.follows:
             found, again = self._follower.update(frame, found, chosen.score, fps)
             if again:
@@ -116,6 +117,7 @@ class Maker:
             size = frame.width, frame.height
             seconds = self._follower.seconds(frame)
             events = self._scene.update(found, shown, chosen.labels, size, seconds, when)
+            found = as_seen(found, detected)
         if chosen.shapes:
             counts = self._scene.counts()
         if self._blur:

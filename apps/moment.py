@@ -91,12 +91,15 @@ class Figures:
     Attributes:
         fps: Results per second over the last second or two.
         latency_ms: Median milliseconds from capture to result, likewise.
-        dropped: Frames left out so far.
+        dropped: Frames left out so far: the sum of ``left_out``.
         frames: Results so far.
         temperature: Of the processor, degrees Celsius; ``None`` where it cannot be told.
         throttled: What holds the board back now, in words; ``None`` where it cannot be told.
         source: ``live``, ``reopening`` (stopped; tried again) or ``ended``.
         notices: Sentences for the viewer: a source that stopped, what the governor did, a full disk. Newest last.
+        captured: Frames the source has given so far: ``frames``, ``dropped`` and ``in_flight`` together.
+        left_out: Frames left out so far, by reason (see :mod:`runtime.ledger`).
+        in_flight: Frames that are still being worked on.
     """
 
     fps: float = 0.0
@@ -107,6 +110,9 @@ class Figures:
     throttled: tuple[str, ...] | None = None
     source: Literal["live", "reopening", "ended"] = "live"
     notices: tuple[str, ...] = ()
+    captured: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    in_flight: int = 0
 
 
 @dataclass(slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -289,6 +288,8 @@ def _checked(name: str, kind: Kind, value: object) -> Any:
 
 def _read(path: Path) -> dict[str, Any]:
     """A configuration file: checked values by key."""
+    import tomllib
+
     try:
         data = tomllib.loads(read_text(path, "a TOML file of settings"))
     except tomllib.TOMLDecodeError as error:

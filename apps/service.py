@@ -2,7 +2,8 @@
 
 systemd's protocol is one datagram to the socket in ``NOTIFY_SOCKET`` (sd_notify(3)); nothing happens where there is
 none. A camera and a port have one owner: at an update the next release starts beside the running one, loads its model
-and then waits here until the other has ended, so that the picture stands still for moments only.
+and then waits here until the other has ended, so that the picture stands still for moments only. Whoever has the turn
+writes the number of its process into the file.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import fcntl
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import IO
 
 _ALIVE_EVERY_S = 1.0
@@ -34,15 +35,22 @@ class Service:
         # Kept open, and with it the lock, until the process ends.
         self._held: IO[str] | None = None
 
-    def ready(self) -> None:
-        """Everything is loaded: tells systemd, then waits until no other process has the turn."""
+    def ready(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """What takes long is loaded: tells systemd, then waits until no other process has the turn.
+
+        Args:
+            meanwhile: Done before that; the other one needs a moment to end.
+        """
         self._tell("READY=1")
+        meanwhile()
         if not self._turn:
             return
         self._held = open(self._turn, "w", encoding="ascii")  # noqa: SIM115
         while True:
             try:
                 fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._held.write(f"{os.getpid()}\n")
+                self._held.flush()
                 return
             except BlockingIOError:
                 self.alive()

@@ -172,9 +172,9 @@ class Session:
         self.health.beat(time.monotonic())
         self._upkeep.start()
         while True:
-            self._gauges.another_pipeline()
             passed = self._smoother.passed if self._smoother else None
             pipeline = Pipeline(self.source, self._detector, self.options.loop, paced, keep=True, passed=passed)
+            self._gauges.another_pipeline(pipeline, self.source)
             self._governing.steer(pipeline, lambda: self._gauges.fps)
             self._pipeline = pipeline
             with pipeline:
@@ -222,7 +222,7 @@ class Session:
     @property
     def dropped(self) -> int:
         """Frames left out so far."""
-        return self._gauges.dropped
+        return self._gauges.tally.dropped
 
     def _turn(self, pipeline: Pipeline) -> bool:
         """One result, or one second without any; false at the end."""

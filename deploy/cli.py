@@ -61,7 +61,16 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument("--canary", type=int, default=1, help="of a fleet: so many boards first (default: 1)")
     command.add_argument("--batch", type=count, default=10, help="so many at once after that (default: 10)")
     command.add_argument("--max-fail", type=int, default=20, metavar="PERCENT", help="of a batch (default: 20)")
-    command.add_argument("--drill", default="", help=argparse.SUPPRESS)
+    command.add_argument("--drill", type=_drill, default="", help=argparse.SUPPRESS)
+
+
+def _drill(text: str) -> str:
+    """Nothing, or a step at which the agent kills itself, or waits with ``hold:`` (``deploy.board.steps``)."""
+    from deploy.board.steps import STEPS
+
+    if text and text.removeprefix("hold:") not in STEPS:
+        raise argparse.ArgumentTypeError(f"no step is called {text!r}; expected one of {', '.join(STEPS)}")
+    return text
 
 
 def _targets(arguments: argparse.Namespace) -> list[Target]:

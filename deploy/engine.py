@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import tempfile
@@ -20,6 +21,12 @@ from deploy.ssh import ssh_arguments
 from runtime.errors import RunError
 
 _FOLDER = Path(__file__).with_name("ansible")
+# What Ansible says of it, and sudo itself.
+_SUDO_REFUSES = re.compile(
+    r"(missing|incorrect|premature end .*) sudo password|sudo: (a password|a terminal) is required"
+    r"|sudo: .*incorrect password|is not in the sudoers|may not run sudo",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ class Outcome:
         fault: What went wrong, in one line; ``""`` when nothing did.
         result: What the agent printed.
         tried: Something was done there: a board after the failure limit is left alone.
+        refused: sudo did not let this user in; nothing was done.
+        lost: There was no connection, or no longer.
     """
 
     ok: bool
@@ -73,6 +82,8 @@ class Outcome:
     fault: str = ""
     result: Mapping[str, Any] | None = None
     tried: bool = True
+    refused: bool = False
+    lost: bool = False
 
 
 def line(command: str) -> str:
@@ -146,7 +157,8 @@ def _environment(folder: Path, config: Path | None) -> dict[str, str]:
         "ANSIBLE_FORKS": "16",
         "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
         "ANSIBLE_SSH_COMMON_ARGS": shlex.join(ssh_arguments(config)),
-        "ANSIBLE_SSH_RETRIES": "2",
+        # The agent of a lost connection works on; a second one would only meet it.
+        "ANSIBLE_SSH_RETRIES": "0",
         "ANSIBLE_HOST_KEY_CHECKING": "true",
         "ANSIBLE_DEPRECATION_WARNINGS": "false",
         "ANSIBLE_NOCOLOR": "true",
@@ -195,11 +207,13 @@ def _outcome(event: dict[str, Any]) -> Outcome:
     if event["ok"]:
         return Outcome(True, event["changed"], "", result)
     if event.get("unreachable"):
-        return Outcome(False, False, f"connection lost: {_short(said.get('msg', ''))}")
+        return Outcome(False, False, f"connection lost: {_short(said.get('msg', ''))}", lost=True)
     if "was already loaded" in said.get("stderr", ""):
         return Outcome(False, False, "another deployment is under way on this board; wait for it")
     if "failed" in result:
         return Outcome(False, False, str(result["failed"]), result)
+    if _SUDO_REFUSES.search(f"{said.get('msg', '')} {said.get('stderr', '')}"):
+        return Outcome(False, False, "sudo does not let this user in", None, False, True)
     steps = [line for line in said.get("stderr", "").splitlines() if line.startswith("step ")]
     if said.get("rc", 0) < 0 and steps:
         return Outcome(False, False, f"the agent was killed after {steps[-1]}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.board.layout import STATE
+from deploy.board.layout import STATE, TURN
 from deploy.settings import Settings
 
 # Options of the live app that name a file of the service's own.
@@ -21,8 +21,8 @@ StartLimitIntervalSec=0
 Type=notify
 NotifyAccess=main
 ExecStart={python} -m apps.live {arguments}
-Environment=PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/var/lib/edgewren EDGEWREN_TURN=/var/lib/edgewren/turn
-WorkingDirectory=/var/lib/edgewren
+Environment=PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME={state} EDGEWREN_TURN={turn}
+WorkingDirectory={state}
 StateDirectory=edgewren
 StateDirectoryMode=0700
 UMask=0077
@@ -51,6 +51,8 @@ ProtectSystem=strict
 ProtectHome=yes
 PrivateTmp=yes
 PrivateMounts=yes
+PrivateIPC=yes
+TemporaryFileSystem=/dev/shm:mode=1777
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
 ProtectKernelLogs=yes
@@ -70,7 +72,9 @@ SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources @obsolete
 SystemCallErrorNumber=EPERM
-InaccessiblePaths=-/boot -/root -/mnt -/media -/srv
+# What is above leaves /run writable where systemd 252 runs in a container.
+ReadOnlyPaths=/run
+InaccessiblePaths=-/boot -/root -/mnt -/media -/srv -/dev/mqueue
 """
 # libcamera allocates its buffers there and learns of cameras from udev.
 _CSI = "DeviceAllow=char-dma_heap rw\nDeviceAllow=char-drm rw\n"
@@ -96,6 +100,8 @@ def unit_text(release: str, model_name: str, settings: Settings, systemd: int, k
     arguments = " ".join((*words, *settings.options)).replace("%", "%%")
     return _UNIT.format(
         id=release,
+        state=STATE,
+        turn=TURN,
         python=f"{folder}/.venv/bin/python",
         arguments=arguments,
         back_off="RestartSteps=6\nRestartMaxDelaySec=60\n" if systemd >= _BACK_OFF else "",

@@ -105,11 +105,6 @@ def _open(model: Path, threads: int, delegate: str | None) -> Detector | Classif
     return Detector(card, engine) if card.task == "detect" else Classifier(card, engine)
 
 
-def _stream(model: Detector | Classifier, frame: Frame, runs: int) -> dict[str, Any] | None:
-    """The pipeline's figures; it knows detectors alone."""
-    return stream(model, frame, runs) if isinstance(model, Detector) else None
-
-
 def _facts(executor: Executor) -> dict[str, Any]:
     return {"provider": getattr(executor, "provider", ""), **delegate_row(executor)}
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from runtime.values import value
 
+HOT_CELSIUS = 80.0
+"""A Raspberry Pi lowers its clock from here on."""
 # What the bits of ``vcgencmd get_throttled`` mean, from bit 0 for now and from bit 16 for some time since the start
 # (https://www.raspberrypi.com/documentation/computers/os.html#get_throttled).
 _THROTTLES = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")

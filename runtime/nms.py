@@ -62,8 +62,15 @@ def class_wise_nms(
     if len(scores) < 2:
         return np.arange(len(scores))
     greedy: Any = cv2.dnn.NMSBoxes  # Declared for lists; it takes arrays as well, and faster.
-    kept = greedy(_apart(boxes, class_ids), scores, 0.0, iou_threshold, 1.0, candidates)
-    return np.asarray(kept[:limit], np.intp)
+    rectangles = _apart(boxes, class_ids)
+    most = min(len(scores), candidates)
+    # What the best ones keep does not depend on the rest, and the work grows with the square of what is kept.
+    looked_at = limit + limit // 4
+    while True:
+        kept = greedy(rectangles, scores, 0.0, iou_threshold, 1.0, min(looked_at, most))
+        if len(kept) >= limit or looked_at >= most:
+            return np.asarray(kept[:limit], np.intp)
+        looked_at *= 2
 
 
 def soft_nms(

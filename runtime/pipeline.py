@@ -19,10 +19,13 @@ from typing import Any
 from runtime.detections import Detections
 from runtime.detector import Detector
 from runtime.frame import Frame
+from runtime.ledger import NEWER, RATE, Ledger
 from runtime.slot import Slot
 from runtime.sources import Source, frames
 from runtime.stages import Inferred, Prepared
 
+MOST_IN_FLIGHT = 5
+"""Frames between source and results: being prepared, waiting, in the network, waiting again, being read."""
 _WAKE_S = 0.1
 
 
@@ -64,6 +67,7 @@ class Pipeline:
 
     Attributes:
         keep: As given; may be changed until the end.
+        ledger: What became of every frame; settled at the end.
     """
 
     def __init__(
@@ -81,11 +85,12 @@ class Pipeline:
         self._loop = loop
         self._passed = passed
         self._limit: float | None = None
-        self._skipped = 0
+        self._limited_by = RATE
+        self.ledger = Ledger()
         self._pace = 1 / source.fps if paced and source.fps and not source.live else 0.0
         self._replace = source.live or self._pace > 0
         self._stages = detector.stages()
-        self._captured: Slot[Prepared] = Slot(self._stages.discard)
+        self._captured: Slot[Prepared] = Slot(self._lose)
         self._inferred: Slot[Inferred] = Slot()
         self._stopping = threading.Event()
         self._error: BaseException | None = None
@@ -114,6 +119,7 @@ class Pipeline:
                 # It may have begun to wait for a camera just after it was woken.
                 self._wake()
                 thread.join(_WAKE_S)
+        self.ledger.settle()
         if not self.keep:
             self._source.close()
 
@@ -137,11 +143,17 @@ class Pipeline:
                 raise self._error
             return None
         found = self._stages.finish(inferred)
-        return Result(inferred.frame, found, time.monotonic(), self._captured.dropped + self._skipped)
+        self.ledger.finish()
+        return Result(inferred.frame, found, time.monotonic(), self.ledger.dropped)
 
-    def limit(self, fps: float | None) -> None:
-        """Looks at no more than so many frames a second of a live or paced source; all of them with ``None``."""
-        self._limit = fps
+    def limit(self, fps: float | None, reason: str = RATE) -> None:
+        """Looks at no more than so many frames a second of a live or paced source; all of them with ``None``.
+
+        Args:
+            fps: Frames per second.
+            reason: What frames that are left out for this are counted as.
+        """
+        self._limit, self._limited_by = fps, reason
 
     def stop(self) -> None:
         """Asks all stages to end; safe from any thread."""
@@ -166,9 +178,15 @@ class Pipeline:
             for slot in slots:
                 slot.close()
 
+    def _lose(self, prepared: Prepared) -> None:
+        self._stages.discard(prepared)
+        if not self._stopping.is_set():
+            self.ledger.leave_out(NEWER)
+
     def _capture(self) -> None:
         start, count, due = time.monotonic(), 0, 0.0
         for frame in frames(self._source, self._loop):
+            self.ledger.capture()
             if self._pace:
                 self._stopping.wait(max(0.0, start + count * self._pace - time.monotonic()))
                 frame.captured = time.monotonic()
@@ -178,7 +196,7 @@ class Pipeline:
             if self._limit and self._replace:
                 # The frame nearest to its time is taken: cameras do not tick evenly.
                 if frame.captured + (half := 0.5 / (self._source.fps or 30)) < due:
-                    self._skipped += 1
+                    self.ledger.leave_out(self._limited_by)
                     continue
                 due = max(due, frame.captured - half) + 1 / self._limit
             if self._passed:

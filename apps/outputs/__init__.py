@@ -16,10 +16,13 @@ from apps.options import DEFAULT_OUTPUT, Options
 from apps.session import Session
 from runtime.errors import InputError
 from runtime.files import read_text
+from runtime.grammar import OUTPUTS
 from runtime.sinks import Sink, open_sink
 
 if TYPE_CHECKING:
     from apps.metrics import Metrics
+
+_LIVE_OUTPUTS = "http://HOST:PORT, mqtt://HOST/TOPIC, display://0"
 
 
 class SinkOutput:
@@ -90,13 +93,14 @@ def open_output(uri: str, session: Session, say: Callable[[str], None]) -> tuple
 
         name = f"Edgewren {os.uname().nodename}"
         return (MqttOutput(uri, name, session, say, _secret(session.options.mqtt_password_file)),)
+    if "://" in uri and scheme != "json":
+        raise InputError(f"{uri} is not an output this version knows", f"expected {_LIVE_OUTPUTS}, {OUTPUTS}")
     return (SinkOutput(open_sink(uri, session.detector.labels, session.source)),)
 
 
 def preload(options: Options) -> None:
-    """Loads what :func:`open_outputs` will need: at an update it is quicker after the old release has ended."""
+    """Loads what :func:`open_outputs` will need, so that at an update it is quicker after the old release has ended."""
     if any(uri.startswith("http://") for uri in options.outputs):
-        importlib.import_module("apps.metrics")
         importlib.import_module("tornado.platform.asyncio")
     if any(uri.startswith("mqtt") for uri in options.outputs):
         importlib.import_module("apps.outputs.mqtt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -174,25 +175,35 @@ class MqttOutput:
 
     def close(self) -> None:
         """Says goodbye, if there is anybody to say it to, and ends the connection."""
-        if self._client.is_connected():
-            self._client.publish(self._topic("availability"), "offline", 1, retain=True).wait_for_publish(2)
+        # The connection may be lost meanwhile.
+        with contextlib.suppress(RuntimeError, ValueError):
+            if self._client.is_connected():
+                self._retain(self._topic("availability"), "offline").wait_for_publish(2)
         self._client.disconnect()
         self._client.loop_stop()
 
     def _topic(self, name: str) -> str:
         return f"{self.address.topic}/{name}"
 
-    def _publish(self, name: str, document: Any, qos: int = 0, retain: bool = False) -> None:
+    def _publish(self, name: str, document: Any, qos: int = 0) -> None:
         # Old detections are of no use to anybody: only what must arrive is kept while the broker is away.
         if qos or self._client.is_connected():
-            self._client.publish(self._topic(name), json.dumps(document, ensure_ascii=False), qos, retain)
+            self._client.publish(self._topic(name), json.dumps(document, ensure_ascii=False), qos)
 
     def _keep(self, name: str, document: Mapping[str, Any]) -> None:
         """Publishes a retained message when it says something new."""
         text = json.dumps(document, ensure_ascii=False)
         if self._sent.get(name) != text and self._client.is_connected():
             self._sent[name] = text
-            self._client.publish(self._topic(name), text, 0, retain=True)
+            self._retain(self._topic(name), text)
+
+    def _retain(self, topic: str, text: str) -> paho.MQTTMessageInfo:
+        """Publishes what the broker keeps.
+
+        Not acknowledged (QoS 0): it would be refused where many events wait for their acknowledgement. All of it is
+        told anew on a new connection, so that a lost one loses nothing.
+        """
+        return self._client.publish(topic, text, 0, retain=True)
 
     def _announce(self, shapes: list[tuple[str, str]]) -> None:
         """Tells Home Assistant which sensors there are, and which are gone."""
@@ -202,10 +213,10 @@ class MqttOutput:
         if wanted == self._announced:
             return
         for topic in self._announced.keys() - wanted.keys():
-            self._client.publish(topic, "", 1, retain=True)
+            self._retain(topic, "")
         for topic, text in wanted.items():
             if self._announced.get(topic) != text:
-                self._client.publish(topic, text, 1, retain=True)
+                self._retain(topic, text)
         self._announced = wanted
 
     def _connected(self, client: paho.Client, data: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
@@ -218,7 +229,7 @@ class MqttOutput:
         # A broker that restarted may have forgotten what it was told.
         self._sent.clear()
         self._announced = {}
-        client.publish(self._topic("availability"), "online", 1, retain=True)
+        self._retain(self._topic("availability"), "online")
         if self._controls is not None:
             client.subscribe(self._topic("set"), 1)
 

@@ -25,13 +25,15 @@ export async function refresh() {
   take(await get("/api/state"));
 }
 
-// Asks the session for a change; what it does not accept is said and taken back.
-export async function change(wanted) {
+// Asks the session for a change; what it does not accept is said and taken back, to the settings before where the
+// change was shown already.
+export async function change(wanted, before) {
   try {
     take(await post("/api/change", wanted));
     return true;
   } catch (error) {
     toast(error.message, "bad");
+    if (before) state.settings = before;
     if (state.settings) emit("settings");
     return false;
   }

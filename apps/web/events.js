@@ -27,7 +27,7 @@ function showClip(row) {
 
 function row(event) {
   const picture = event.picture
-    ? element("img", { src: `/api/events/${event.number}.jpg`, alt: "", loading: "lazy", width: "52", height: "52" })
+    ? element("img", { src: `/api/events/${event.number}.jpg`, alt: "", width: "52", height: "52" })
     : element("span", { class: "no-picture" });
   const text = element("p", {}, element("strong", { text: event.label }), ` ${WORDS[event.kind](event)}`,
     element("small", { text: `${time(event.when)} · #${event.track_id} · ${event.score.toFixed(2)}` }));

@@ -8,7 +8,7 @@ function show() {
   const figures = state.figures;
   write($("fps"), figures.fps.toFixed(1));
   write($("latency"), figures.latency_ms.toFixed(0));
-  write($("dropped"), figures.dropped);
+  showDrops(figures);
   showHeat(figures);
   showNotices(figures.notices);
   if (!state.facts) return;
@@ -17,6 +17,19 @@ function show() {
   write($("size"), `· ${state.facts.width}×${state.facts.height}`);
   showStages(state.facts.ms);
   showList(shown);
+}
+
+// In the words of runtime/ledger.py.
+const REASONS = {
+  newer: "network busy", camera: "not read in time", rate: "above the limit", governor: "governor", change: "at a change",
+};
+
+function showDrops({ captured, dropped, frames, left_out: left, in_flight: flying }) {
+  write($("dropped"), dropped);
+  write($("captured"), captured);
+  const why = Object.entries(left).map(([reason, count]) => `${REASONS[reason] ?? reason} ${count}`).join(", ");
+  write($("left-out"), why);
+  $("drops").title = `${captured} captured = ${frames} results + ${dropped} left out + ${flying} in flight`;
 }
 
 function showHeat({ temperature, throttled }) {

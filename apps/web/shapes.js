@@ -26,11 +26,7 @@ export async function save(wanted) {
   // Shown at once: a second change before the answer is there would else begin from what was, and take this one back.
   state.settings = { ...before, shapes: changed };
   emit("settings");
-  const good = await change({ shapes: changed });
-  if (!good) {
-    state.settings = before;
-    emit("settings");
-  }
+  const good = await change({ shapes: changed }, before);
   if (editing && !named(editing)) edit(null);
   return good;
 }
@@ -245,7 +241,7 @@ function group(shape) {
   }, svg(tag, { class: "reach", points: text(points) }), svg(tag, { class: "halo", points: text(points) }),
     svg(tag, { class: "stroke", points: text(points) }));
   if (shape.kind === "line") body.append(arrow(points));
-  const label = svg("text", { x: place.x, y: place.y, "text-anchor": place.anchor, "data-label": shape.name });
+  const label = svg("text", { x: place.x, y: place.y, "text-anchor": place.anchor, "data-x": place.x, "data-label": shape.name });
   return svg("g", { class: `shape ${shape.kind}${active ? " active" : ""}`, "data-shape": shape.name }, body, label,
     ...(active ? handles(shape, points) : []));
 }
@@ -267,8 +263,19 @@ function labels() {
   for (const label of root.querySelectorAll("[data-label]")) {
     const count = state.counts.find((one) => one.name === label.dataset.label);
     const figures = !count ? "" : count.kind === "line" ? `  ${sum(count.into)} in · ${sum(count.out)} out` : `  ${sum(count.inside)}`;
-    write(label, `${label.dataset.label}${figures}`);
+    const words = `${label.dataset.label}${figures}`;
+    if (label.textContent === words) continue;
+    label.textContent = words;
+    keepInside(label);
   }
+}
+
+// A long name must not be cut off by the picture's edge.
+function keepInside(label) {
+  const length = label.getComputedTextLength();
+  const before = { start: 0, middle: 0.5, end: 1 }[label.getAttribute("text-anchor")] * length;
+  const left = clamp(Number(label.dataset.x) - before, 4, Math.max(4, size()[0] - 4 - length));
+  label.setAttribute("x", left + before);
 }
 
 function key(target) {

@@ -20,7 +20,8 @@ function draw() {
   picture.drawImage(state.picture, 0, 0);
   const { canvas } = overlay;
   overlay.clearRect(0, 0, canvas.width, canvas.height);
-  const scale = canvas.width / state.facts.width;
+  // Both are rounded to whole pixels of the screen, so they differ a little.
+  const scale = [canvas.width / state.facts.width, canvas.height / state.facts.height];
   if (state.trails) drawTrails(scale);
   // The best is drawn last and lies on top.
   if (state.boxes) for (const found of [...state.facts.detections].reverse()) if (passes(found)) drawBox(found, scale);
@@ -43,7 +44,7 @@ function fit() {
 }
 
 function drawBox(found, scale) {
-  const [x1, y1, x2, y2] = found.box.map((value) => value * scale);
+  const [x1, y1, x2, y2] = found.box.map((value, index) => value * scale[index % 2]);
   const unit = devicePixelRatio;
   const color = classColor(found.class_id);
   overlay.lineWidth = 2 * unit;
@@ -77,7 +78,7 @@ function follow() {
   for (const [id, trail] of trails) if (now - trail.seen > FORGET_MS) trails.delete(id);
 }
 
-function drawTrails(scale) {
+function drawTrails([across, down]) {
   overlay.lineWidth = 3 * devicePixelRatio;
   overlay.lineCap = "round";
   for (const { points, color } of trails.values()) {
@@ -85,8 +86,8 @@ function drawTrails(scale) {
     for (let index = 1; index < points.length; index++) {
       overlay.globalAlpha = index / points.length;
       overlay.beginPath();
-      overlay.moveTo(points[index - 1][0] * scale, points[index - 1][1] * scale);
-      overlay.lineTo(points[index][0] * scale, points[index][1] * scale);
+      overlay.moveTo(points[index - 1][0] * across, points[index - 1][1] * down);
+      overlay.lineTo(points[index][0] * across, points[index][1] * down);
       overlay.stroke();
     }
   }

@@ -6,7 +6,7 @@ import socket
 import time
 
 from deploy.board import services
-from deploy.board.layout import TOKEN
+from deploy.board.layout import TOKEN, TURN
 from deploy.board.steps import BoardError
 
 _SECONDS = 40.0
@@ -16,12 +16,14 @@ _LOOK_EVERY_S = 1.0
 _TIMEOUT_S = 3.0
 
 
-def wait_until_well(release: str, port: int) -> float:
+def wait_until_well(release: str, port: int, proven: bool = False, before: str = "") -> float:
     """Waits until a release answers and goes on running.
 
     Args:
         release: Its id.
         port: Of its page; 0 where it has none, then it must merely run.
+        proven: It has run on this board before: one good answer of its page is enough.
+        before: The release that is ending; while it has port and camera, nothing counts as an answer of the other.
 
     Returns:
         When it first answered, on the monotonic clock.
@@ -32,11 +34,13 @@ def wait_until_well(release: str, port: int) -> float:
     begin = looked = time.monotonic()
     answered, said = 0.0, "no answer"
     while (now := time.monotonic()) < begin + _SECONDS:
-        said = ask(port) if port else ""
+        said = _holds(before, release) or (ask(port) if port else "")
         if said:
             answered = 0.0
         elif not answered:
             answered = time.monotonic()
+        if answered and proven and port:
+            return answered
         # Asking systemd costs more than asking the page.
         steady = bool(answered) and now - answered >= _STEADY_S
         if steady or now - looked >= _LOOK_EVERY_S:
@@ -46,6 +50,17 @@ def wait_until_well(release: str, port: int) -> float:
             return answered
         time.sleep(0.05)
     raise BoardError(f"{services.unit(release)} runs but its page on port {port} is not well: {said}")
+
+
+def _holds(before: str, release: str) -> str:
+    """That one release has not given way to another; ``""`` when it has."""
+    if not before or not services.processes(before):
+        return ""
+    try:
+        turn = TURN.read_text().strip()
+    except OSError:
+        turn = ""
+    return "" if turn in services.processes(release) else f"{services.unit(before)} has not ended"
 
 
 def _check_lives(release: str) -> None:

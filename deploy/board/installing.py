@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import secrets
@@ -52,6 +53,7 @@ def install() -> dict[str, Any]:
         step("units")
     done = switch_apart(["switch", manifest.id])
     prune(KEPT, {linked_release(CURRENT), linked_release(PREVIOUS)})
+    services.forget_gone()
     step("pruned")
     return {"changed": True, "remarks": remarks, **done}
 
@@ -68,7 +70,7 @@ def verify() -> dict[str, Any]:
 
 
 def _accounts() -> bool:
-    """The service's user, its folder and the token of its page."""
+    """The service's user, its folder and the token of its page; what an earlier run that was cut off lacks, as well."""
     changed = not _user_exists()
     if changed:
         options = ["--system", "--user-group", "--no-create-home", "--home-dir", str(STATE), "--shell"]
@@ -76,15 +78,15 @@ def _accounts() -> bool:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BoardError(f"useradd: {done.stderr.strip()}")
-        for group in ("video", "render"):
-            subprocess.run(["usermod", "-aG", group, USER], capture_output=True, check=False)
-    owner = pwd.getpwnam(USER)
-    if not STATE.is_dir():
-        STATE.mkdir(mode=0o700)
-        os.chown(STATE, owner.pw_uid, owner.pw_gid)
+    groups = {entry.gr_name for entry in grp.getgrall() if USER not in entry.gr_mem}
+    for group in groups & {"video", "render"}:
+        subprocess.run(["usermod", "-aG", group, USER], capture_output=True, check=False)
+    user = pwd.getpwnam(USER)
+    owner = user.pw_uid, user.pw_gid
+    STATE.mkdir(mode=0o700, exist_ok=True)
+    os.chown(STATE, *owner)
     if not TOKEN.exists():
-        write(TOKEN, secrets.token_urlsafe(18).encode() + b"\n", 0o600)
-        os.chown(TOKEN, owner.pw_uid, owner.pw_gid)
+        write(TOKEN, secrets.token_urlsafe(18).encode() + b"\n", 0o600, owner)
     return changed
 
 

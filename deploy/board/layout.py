@@ -35,6 +35,8 @@ AGENT, STORE, RELEASES = ROOT / "agent.pyz", ROOT / "store", ROOT / "releases"
 CURRENT, PREVIOUS, SWITCH, LAST = ROOT / "current", ROOT / "previous", ROOT / "switch.json", ROOT / "last.json"
 LOCK = Path("/run/edgewren.lock")
 TOKEN = STATE / "token"
+# Whose turn it is to have camera and port: the number of its process (apps/service.py).
+TURN = STATE / "turn"
 USER = "edgewren"
 KEPT = 3
 _COMPLETE = ".complete"
@@ -53,16 +55,34 @@ def building(folder: Path) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     yield folder
+    # The mark vouches for everything else.
     os.sync()
-    (folder / _COMPLETE).touch()
-    sync_folder(folder)
+    write(folder / _COMPLETE, b"")
 
 
-def write(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Writes a file that is whole or not there, also after a power cut."""
+def discard(folder: Path) -> None:
+    """Removes a folder of the store or of the releases; one that is half gone after a power cut does not count."""
+    import shutil
+
+    if is_complete(folder):
+        remove(folder / _COMPLETE)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def write(path: Path, data: bytes, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
+    """Writes a file that is whole or not there, also after a power cut.
+
+    Args:
+        path: It; its folder exists.
+        data: What is in it.
+        mode: Who may do what with it.
+        owner: User and group, from the start; by default those of this process.
+    """
     beside = path.with_name(f".{path.name}.part")
     beside.unlink(missing_ok=True)
     with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+        if owner:
+            os.fchown(stream.fileno(), *owner)
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())

@@ -44,7 +44,7 @@ def rollback() -> dict[str, Any]:
         if not target:
             raise BoardError("there is no other release on this board; deploy one")
         try:
-            done = switch(target)
+            done = switch(target, proven=True)
         except BoardError:
             raise BoardError(taken_back(read_json(LAST))) from None
     return {"changed": True, **done}

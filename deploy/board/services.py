@@ -71,11 +71,20 @@ def remove_unit(release: str) -> None:
     (UNITS / unit(release)).unlink(missing_ok=True)
 
 
+def forget_gone() -> None:
+    """Forgets the services of releases that are no more."""
+    for path in UNITS.glob("edgewren@*.service"):
+        if not path.exists():
+            path.unlink()
+
+
 def remove_units() -> None:
     """Stops everything and leaves no unit."""
-    systemctl("stop", MAIN, "edgewren@*.service", check=False)
-    for path in [UNITS / _WANTED_BY / MAIN, UNITS / MAIN, *UNITS.glob("edgewren@*.service")]:
-        path.unlink(missing_ok=True)
+    systemctl("stop", MAIN, "edgewren@*.service", "system-edgewren.slice", check=False)
+    for folder in (UNITS, UNITS / _WANTED_BY):
+        # Those that a power cut left half-written have a dot before and .part behind.
+        for path in [folder / MAIN, *folder.glob("edgewren@*.service"), *folder.glob(".edgewren*.part")]:
+            path.unlink(missing_ok=True)
     systemctl("daemon-reload", check=False)
     systemctl("reset-failed", "edgewren*", check=False)
 
@@ -104,17 +113,31 @@ def start(release: str, seconds: float = 120) -> None:
 def give_way(release: str, yes: bool = True) -> None:
     """Lets a release have what others leave of the processor: one that is to end, while the next one loads."""
     nice = 19 if yes else 0
-    for listing in Path("/sys/fs/cgroup/system.slice").glob(f"*/{unit(release)}/cgroup.threads"):
+    for thread in _members(release, "cgroup.threads"):
         with contextlib.suppress(OSError):
-            for thread in listing.read_text().split():
-                os.setpriority(os.PRIO_PROCESS, int(thread), nice)
-                # Where the kernel weighs services and not threads.
-                Path(f"/proc/{thread}/autogroup").write_text(str(nice))
+            os.setpriority(os.PRIO_PROCESS, int(thread), nice)
+            # Where the kernel weighs services and not threads.
+            Path(f"/proc/{thread}/autogroup").write_text(str(nice))
 
 
-def stop(release: str) -> None:
-    """Stops a release, if it runs."""
-    systemctl("stop", unit(release), check=False)
+def processes(release: str) -> set[str]:
+    """Numbers of a release's processes; none as well where the kernel's listing is not found."""
+    return _members(release, "cgroup.procs")
+
+
+def _members(release: str, listing: str) -> set[str]:
+    numbers: set[str] = set()
+    # Newer kernels have one tree of control groups, older ones one for systemd.
+    for tree in ("", "systemd/"):
+        for path in Path("/sys/fs/cgroup").glob(f"{tree}system.slice/*/{unit(release)}/{listing}"):
+            with contextlib.suppress(OSError):
+                numbers |= set(path.read_text().split())
+    return numbers
+
+
+def stop(release: str, wait: bool = True) -> None:
+    """Stops a release, if it runs, or only asks systemd to."""
+    systemctl("stop", *(() if wait else ("--no-block",)), unit(release), check=False)
 
 
 def show(release: str, *names: str) -> list[str]:

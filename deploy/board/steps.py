@@ -1,12 +1,11 @@
-"""The steps of a deployment, each with a name, and a drill that ends the program at one of them.
+"""The steps of a deployment, each with a name, and drills for whoever wants to see that the old release runs on.
 
-``EDGEWREN_DRILL=<step>`` kills the program there, as a power cut would: whoever wants to know that the old release goes
-on running can try it (docs/deploy.md).
+``EDGEWREN_DRILL=<step>`` kills the program there. ``EDGEWREN_DRILL=hold:<step>`` waits there for SIGCONT: time to pull
+the network's cable, or the power's (docs/deploy.md).
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
@@ -26,6 +25,8 @@ STEPS = (
     "switch-done",
     "pruned",
 )
+# Whoever wanted the release must still be there; after these, the switch goes on whoever listens.
+WATCHED = STEPS[: STEPS.index("units") + 1]
 
 
 class BoardError(Exception):
@@ -33,10 +34,29 @@ class BoardError(Exception):
 
 
 def step(name: str) -> None:
-    """Marks that everything before ``name`` is done."""
+    """Marks that everything before ``name`` is done.
+
+    Raises:
+        BoardError: Nobody listens any more, and nothing was switched yet.
+    """
     assert name in STEPS, name
-    # Whoever listened may be gone; the work goes on.
-    with contextlib.suppress(OSError):
+    drill = os.environ.get("EDGEWREN_DRILL", "")
+    if drill == f"hold:{name}":
+        _hold()
+    try:
         print(f"step {name}", file=sys.stderr, flush=True)
-    if os.environ.get("EDGEWREN_DRILL") == name:
+    except OSError:
+        if name in WATCHED:
+            raise BoardError(f"the connection was lost before {name}, nothing was switched; deploy again") from None
+    if drill == name:
         os.kill(os.getpid(), 9)
+
+
+def _hold() -> None:
+    import signal
+
+    # Not stopped: sudo would stop along with it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCONT})
+    # Never called; by it /proc tells who waits here.
+    signal.signal(signal.SIGCONT, lambda *ignored: None)
+    signal.sigwait({signal.SIGCONT})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 import venv
 from pathlib import Path
 
 from deploy.board.bundle import Bundle, Manifest, sha256
-from deploy.board.layout import RELEASES, STORE, building, is_complete, link, releases
+from deploy.board.layout import RELEASES, STORE, building, discard, is_complete, link, releases
 from deploy.board.steps import BoardError, step
 
 
@@ -66,11 +65,11 @@ def prune(kept: int, always: set[str]) -> list[str]:
     gone = [name for name in known if name not in stay]
     for folder in RELEASES.glob("*"):
         if folder.name not in stay:
-            shutil.rmtree(folder, ignore_errors=True)
+            discard(folder)
     used = {part.name for name in stay for part in _parts_of(RELEASES / name)}
     for folder in STORE.glob("*"):
         if folder.name not in used:
-            shutil.rmtree(folder, ignore_errors=True)
+            discard(folder)
     return gone
 
 

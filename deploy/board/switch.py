@@ -22,6 +22,7 @@ from deploy.board.layout import (
     RELEASES,
     SWITCH,
     description,
+    discard,
     link,
     linked_release,
     read_json,
@@ -52,8 +53,12 @@ def locked(wait: bool = False) -> Iterator[None]:
         yield
 
 
-def switch(new: str) -> dict[str, Any]:
+def switch(new: str, proven: bool = False) -> dict[str, Any]:
     """Makes a complete release the running one, or leaves things as they were.
+
+    Args:
+        new: Its id.
+        proven: It has run on this board before.
 
     Returns:
         ``{"release", "was", "gap_s"}``: seconds without service.
@@ -72,10 +77,12 @@ def switch(new: str) -> dict[str, Any]:
         _point(CURRENT, new)
         step("switch-linked")
         stopped = time.monotonic()
-        if old and old != new:
-            services.stop(old)
+        ending = old if old != new else ""
+        if ending:
+            # It takes its time to end, and the new one has its turn before that.
+            services.stop(ending, wait=not services.processes(new))
         step("switch-stopped")
-        answered = wait_until_well(new, description(new).get("port", 0))
+        answered = wait_until_well(new, description(new).get("port", 0), proven, ending)
         step("switch-proven")
     except BoardError as failure:
         recover(str(failure))
@@ -118,11 +125,9 @@ def settle() -> bool:
 
 def _forget(old: str, new: str, reason: str) -> None:
     """A release that never ran well is none to go back to."""
-    import shutil
-
     if new not in (old, linked_release(PREVIOUS)):
         services.remove_unit(new)
-        shutil.rmtree(RELEASES / new, ignore_errors=True)
+        discard(RELEASES / new)
     write_json(LAST, {"ok": False, "release": old, "tried": new, "reason": reason})
     remove(SWITCH)
 

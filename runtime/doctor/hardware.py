@@ -17,7 +17,6 @@ from runtime.doctor.check import Check
 
 _MIN_FREE_MB = 500
 _MIN_MEMORY_MB = 150
-_HOT_CELSIUS = 80
 _TIMEOUT_S = 60
 _DEVICES = "/dev/video*"
 _WEAK = "under-voltage"
@@ -103,7 +102,7 @@ def heat() -> Check:
     if clock is not None:
         parts.append(f"{clock:.0f} MHz")
     slowed = [word for word in throttle.now if word != _WEAK] if throttle else []
-    hot = degrees is not None and degrees >= _HOT_CELSIUS
+    hot = degrees is not None and degrees >= board.HOT_CELSIUS
     # Throttling without heat comes from the supply; that is the other check's finding.
     good = not hot and not (slowed and throttle and _WEAK not in throttle.now)
     fix = "" if good else "give the board a fan or a heat sink, and air"

@@ -12,6 +12,8 @@ from runtime.grammar import OUTPUTS, VIDEO_SUFFIXES
 from runtime.sources import Source
 from runtime.sources.images import IMAGE_SUFFIXES
 
+_LIVE = ("display", "http", "mqtt", "mqtts")
+
 
 class Sink(Protocol):
     """Something that takes results.
@@ -41,6 +43,12 @@ def open_sink(uri: str, labels: tuple[str, ...], source: Source) -> Sink:
         InputError: An unknown kind of name, or a place that cannot be written.
     """
     scheme, separator, rest = uri.partition("://")
+    if scheme in _LIVE:
+        raise InputError(
+            f"{uri} shows or sends what is live, which this command does not",
+            f"expected {OUTPUTS}",
+            f"run python -m apps.live MODEL INPUT {uri}",
+        )
     if separator and scheme != "json":
         raise InputError(f"{uri} is not an output this version knows", f"expected {OUTPUTS}")
     if separator:

@@ -71,7 +71,7 @@ class Visit:
         deadline = time.monotonic() + seconds
         while not condition() and time.monotonic() < deadline:
             self.page.wait_for_timeout(50)
-        assert condition()
+        assert condition(), f"not within {seconds} s; complaints {self.complaints}; last asked for {self.requests[-8:]}"
 
     def close(self) -> None:
         self.page.context.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from apps.follow import Follower
+from apps.follow import Follower, as_seen
 from runtime.detections import Detections
 from runtime.frame import Frame
 from tests.apps.bright import Film
@@ -71,3 +71,17 @@ def test_another_source_begins_anew() -> None:
         follower.update(frame(step * GAP, step), detection(0.0), 0.4, 1 / GAP)
     follower.start(Film(None))
     assert len(follower.expected(frame(1.0))) == 0
+
+
+def test_what_is_shown_is_where_it_was_detected() -> None:
+    """An object that turns is where it is, not where the filter comes to believe it some frames later."""
+    follower = Follower(True)
+    follower.start(Film(None))
+    for step in range(8):
+        found = detection(10.0 * step if step < 7 else 50.0)
+        tracks, _ = follower.update(frame(step * GAP, step), found, 0.4, 1 / GAP)
+    assert abs(tracks.boxes[0, 0] - found.boxes[0, 0]) > 1
+    assert as_seen(tracks, found).boxes.tolist() == found.boxes.tolist()
+    lost, _ = follower.update(frame(8 * GAP, 8), Detections.empty(), 0.4, 1 / GAP)
+    assert len(lost) == 1
+    assert as_seen(lost, Detections.empty()).boxes.tolist() == lost.boxes.tolist()

@@ -86,7 +86,7 @@ class Reader:
                 if seen == topic and good(text):
                     return text
             time.sleep(0.01)
-        raise AssertionError(f"nothing on {topic}; seen {self.messages}")
+        raise AssertionError(f"nothing on {topic}; {len(self.messages)} messages, the last: {self.messages[-5:]}")
 
     def close(self) -> None:
         self.client.disconnect()
@@ -212,9 +212,12 @@ def test_a_broker_that_is_away_at_first_and_goes_away_later(broker: Broker) -> N
     reader = Reader(broker.port)
     # Events have waited, as many as are kept; what is retained is told anew.
     reader.wait("cam/events", lambda text: json.loads(text)["number"] == 2)
+    reader.wait("cam/availability", "online".__eq__)
     output.show(moment(700, (0,)))
     reader.wait("cam/objects")
+    reader.wait("homeassistant/sensor/edgewren_cam/objects/config")
     output.close()
+    reader.wait("cam/availability", "offline".__eq__)
     reader.close()
 
 

@@ -52,10 +52,12 @@ def test_the_next_release_waits_until_the_one_before_has_ended(tmp_path: Path) -
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout
         assert first.stdout.readline() == "mine\n"
+        assert turn.read_text() == f"{first.pid}\n"
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as second:
             assert second.stdout
             time.sleep(0.5)
             assert second.poll() is None
             first.kill()
             assert second.stdout.readline() == "mine\n"
+            assert turn.read_text() == f"{second.pid}\n"
             second.kill()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak import Growth, Sample, growth, soak
+from runtime.pipeline import MOST_IN_FLIGHT
+from tests.soak import Growth, Sample, growth, soak, unexplained
 
 
 @pytest.mark.parametrize(
@@ -23,11 +24,21 @@ def test_growth_is_seen(rss: list[float], threads: list[int], expected: Growth) 
     assert growth(samples) == pytest.approx(expected, abs=1)
 
 
+@pytest.mark.parametrize(
+    ("captured", "in_flight", "expected"),
+    [(10, 0, 0), (12, 2, 0), (10 + MOST_IN_FLIGHT, MOST_IN_FLIGHT, 0), (40, 30, 25), (9, -1, 1), (12, 0, 2)],
+)
+def test_a_wrong_sum_is_seen(captured: int, in_flight: int, expected: int) -> None:
+    figures = {"captured": captured, "frames": 7, "left_out": {"newer": 2, "rate": 1}, "in_flight": in_flight}
+    assert unexplained(figures) == expected
+
+
 def test_a_session_with_everything_on_does_not_grow(tiny_model: Path) -> None:
     """Viewer, broker, recording in short segments, clips of events, state file."""
     samples = soak(tiny_model, "synthetic://cards?size=320x240", seconds=18, every=1, segment_s=2)
     grown = growth(samples)
     assert samples[-1].frames > 200
+    assert [sample.unexplained for sample in samples] == [0] * len(samples)
     assert grown.rss_mb < 8
     assert grown.threads <= 1
     assert grown.files <= 2

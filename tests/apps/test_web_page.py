@@ -79,6 +79,10 @@ def test_figures_are_shown(visit: Visit, desk: Desk) -> None:
     assert visit.page.inner_text("#throttled") == "none"
     assert "inference\n8.0" in visit.page.inner_text(".legend")
     assert visit.page.title() == "tiny · Edgewren"
+    desk.figures.captured, desk.figures.left_out = 90, {"newer": 3, "governor": 1}
+    visit.until(lambda: visit.page.inner_text("#left-out") == "network busy 3, governor 1")
+    assert visit.page.inner_text("#captured") == "90"
+    assert "90 captured = " in str(visit.page.get_attribute("#drops", "title"))
     desk.figures.throttled = ("under-voltage",)
     desk.figures.notices = ("the frame rate was lowered to 10",)
     visit.until(lambda: visit.page.inner_text("#throttled") == "under-voltage")
@@ -215,6 +219,36 @@ def test_shapes_are_edited_renamed_turned_and_deleted(visit: Visit, desk: Desk) 
     visit.until(lambda: page.is_visible("#no-shapes"))
 
 
+def test_a_refused_shape_is_taken_back_and_told_once(visit: Visit, desk: Desk) -> None:
+    page = visit.page
+    desk.change({"shapes": [{"name": "door", "kind": "line", "points": [[0.5, 0], [0.5, 1]]}]})
+    page.wait_for_selector("#counters input")
+    told = page.evaluate(
+        """() => Promise.all([import("/state.js"), import("/shapes.js")]).then(async ([{ on, state }, { save }]) => {
+             const told = [];
+             on("settings", () => told.push(state.settings.shapes[0].kind));
+             await save([{ ...state.settings.shapes[0], kind: "spiral" }]);
+             return told;
+           })"""
+    )
+    assert told == ["spiral", "line"]
+    assert len(visit.complaints) == 1  # the browser's own line about the 400
+    visit.complaints.clear()
+
+
+def test_a_long_name_stays_in_the_picture(visit: Visit, desk: Desk) -> None:
+    name = "A door with as long a name as there may"
+    desk.change({"shapes": [{"name": name, "kind": "line", "points": [[0.8, 1], [0.8, 0]]},
+                            {"name": f"{name}!", "kind": "line", "points": [[0.2, 0], [0.2, 1]]}]})  # fmt: skip
+    visit.until(lambda: visit.page.locator("#shapes text").count() == 2)
+    frame = visit.page.locator("#frame").bounding_box()
+    for label in visit.page.locator("#shapes text").all():
+        box = label.bounding_box()
+        assert box is not None
+        assert box["x"] >= frame["x"]
+        assert box["x"] + box["width"] <= frame["x"] + frame["width"]
+
+
 def test_a_line_by_keys_alone(visit: Visit, desk: Desk) -> None:
     page = visit.page
     page.keyboard.press("l")
@@ -292,6 +326,22 @@ def test_fits_the_screen(scheme: str, width: int, browser: Any, desk: Desk) -> N
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(242, 244, 246)"
     assert visit.complaints == []
+    visit.close()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_wrong(scheme: str, width: int, browser: Any, desk: Desk) -> None:
+    """Names, roles, contrast, focus: Deque's axe-core, on the page with shapes, counters and events."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    zone = {"name": "Sofa", "kind": "zone", "points": [[0.1, 0.5], [0.3, 0.5], [0.3, 0.9]]}
+    line = {"name": "Door", "kind": "line", "points": [[0.5, 0.95], [0.5, 0.1]]}
+    desk.change({"score": 0.25, "classes": None, "shapes": [line, zone]})
+    # The page itself lets no foreign script in.
+    visit = Visit(browser, desk.url, viewport={"width": width, "height": 760}, color_scheme=scheme, bypass_csp=True)
+    visit.page.wait_for_selector("#events li", timeout=60000)
+    found = axe.run(visit.page).response["violations"]
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
     visit.close()
 
 

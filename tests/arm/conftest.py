@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -11,25 +13,22 @@ from tests.arm.boards import Machine, UserLand, needs
 
 
 @pytest.fixture(scope="session")
-def user_land(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], UserLand]]:
-    """A started user-land of a release on a core, the same one for all tests that ask for it."""
+def user_land(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., UserLand]]:
+    """A started user-land of a Raspberry Pi 4 with a release, the same one for all tests that ask for it."""
     skip_where(needs.user_land())
-    started: dict[tuple[str, str], UserLand] = {}
     with ExitStack() as running:
 
-        def board(suite: str, core: str) -> UserLand:
-            if (suite, core) not in started:
-                folder = tmp_path_factory.mktemp(f"{suite}-{core}")
-                started[suite, core] = running.enter_context(UserLand(folder, suite, core))
-            return started[suite, core]
+        @functools.cache
+        def board(suite: str, over: Path | None = None) -> UserLand:
+            return running.enter_context(UserLand(tmp_path_factory.mktemp(suite), suite, over=over))
 
         yield board
 
 
 @pytest.fixture(params=["bookworm", "trixie"])
-def pi(request: pytest.FixtureRequest, user_land: Callable[[str, str], UserLand]) -> UserLand:
-    """The user-land of a Raspberry Pi 4, of each release in turn."""
-    return user_land(request.param, "cortex-a72")
+def pi(request: pytest.FixtureRequest, user_land: Callable[..., UserLand]) -> UserLand:
+    """The user-land of each release in turn."""
+    return user_land(request.param)
 
 
 @pytest.fixture(scope="session")

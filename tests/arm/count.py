@@ -18,7 +18,7 @@ import numpy as np
 
 from runtime.scenes import draw_scene
 from tests.arm.boards import CORES, Core, UserLand, needs
-from tests.arm.device import install, project_wheel
+from tests.arm.device import equipped, install, project_wheel
 
 _HERE = Path(__file__).parent
 _SUITE, _PYTHON = "trixie", "python3.13"
@@ -48,9 +48,9 @@ def measure(models: list[Path]) -> list[dict[str, object]]:
     """Instructions per frame of each model on each core: median of the frames after the first few."""
     with tempfile.TemporaryDirectory(prefix="edgewren-count-") as name:
         folder = Path(name)
-        board = UserLand(folder / "board", _SUITE)
+        board = UserLand(folder / "board", _SUITE, over=equipped(_SUITE))
         with board:
-            install(board, _SUITE, project_wheel(folder))
+            install(board, project_wheel(folder))
         plugin = folder / "counter.so"
         subprocess.run(["gcc", "-O2", "-shared", "-fPIC", _HERE / "counter.c", "-o", plugin], check=True)
         np.save(folder / "frame.npy", draw_scene(7, 768, 432).pixels)
@@ -67,7 +67,7 @@ def _count(board: UserLand, folder: Path, plugin: Path, model: Path, core: Core)
     (folder / "cpuinfo").write_text(core.cpuinfo())
     guest = [root / "usr/bin" / _PYTHON, _HERE / "guest_frames.py", model.resolve(), folder / "frame.npy", _FRAMES]
     emulator = ["qemu-aarch64", "-cpu", core.name, "-plugin", f"{plugin},out={marks}", "-L", root, *guest]
-    command = ["unshare", "--mount", "sh", _HERE / "count.sh", folder, board.upper, board.base, *emulator]
+    command = ["unshare", "--mount", "sh", _HERE / "count.sh", folder, board.upper, board.layers, *emulator]
     # Other variables would move the count.
     environment = {
         "PATH": os.environ["PATH"],

@@ -5,31 +5,55 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from tests.arm.boards import Board
+from tests.arm.boards import Board, UserLand
 from tests.arm.boards.cache import ROOT, kept
-from tests.arm.boards.rootfs import SUITES
+from tests.arm.boards.rootfs import SUITES, rootfs
 
-PYTHON = "/opt/edgewren/bin/python"
+_PLACE = "/opt/edgewren"
+PYTHON = f"{_PLACE}/bin/python"
 _WHEELS = "/opt/wheels"
 # pip compares whole tags: all C libraries that wheels are built for, up to that of bookworm.
 _PLATFORMS = ("manylinux2014_aarch64", *(f"manylinux_2_{minor}_aarch64" for minor in range(17, 37)))
 
 
-def install(board: Board, suite: str, wheel: Path) -> None:
-    """Makes the environment of :data:`PYTHON` on a board.
+def equipped(suite: str) -> Path:
+    """A layer over a release in which everything ``[device]`` needs is installed; from the cache.
+
+    Installed by the board itself, without any index. The project is in it as well; :func:`install` replaces it.
+    """
+    here, wheels, base = Path(__file__), wheelhouse(suite), rootfs(suite)
+    return kept(f"equipped-{suite}", [here, wheels.name, base.name], lambda target: _equip(suite, wheels, target))
+
+
+def _equip(suite: str, wheels: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        wheel = project_wheel(Path(temporary))
+        with UserLand(Path(temporary) / "board", suite) as board:
+            board.run(f"mkdir -p {_WHEELS} && python3 -m venv --without-pip {_PLACE}", user="root")
+            board.send([*wheels.iterdir(), wheel], _WHEELS, user="root")
+            pip = f"{PYTHON} $(ls {_WHEELS}/pip-*.whl)/pip"
+            options = f"--quiet --no-index --find-links {_WHEELS}"
+            board.run(f"{pip} install {options} pip '{_WHEELS}/{wheel.name}[device]'", user="root", timeout=600)
+        inside = target / _PLACE.lstrip("/")
+        inside.parent.mkdir(parents=True)
+        subprocess.run(["cp", "-a", board.path(_PLACE), inside], check=True)
+
+
+def install(board: Board, wheel: Path) -> None:
+    """Installs the project as it is on an equipped board.
 
     Args:
-        board: One that runs.
-        suite: Its release.
+        board: One that runs over :func:`equipped`.
         wheel: What :func:`project_wheel` made.
     """
-    board.run(f"mkdir -p {_WHEELS} && python3 -m venv --without-pip /opt/edgewren", user="root")
-    board.send([*wheelhouse(suite).iterdir(), wheel], _WHEELS, user="root")
-    pip = f"{PYTHON} $(ls {_WHEELS}/pip-*.whl)/pip"
-    options = f"--quiet --no-index --no-compile --find-links {_WHEELS}"
-    board.run(f"{pip} install {options} '{_WHEELS}/{wheel.name}[device]'", user="root", timeout=300)
+    board.send([wheel], "/tmp", user="root")
+    # What it needs is there: the layer is made anew when the project asks for something else.
+    options = "--quiet --no-index --no-deps --force-reinstall"
+    board.run(f"{PYTHON} -m pip install {options} /tmp/{wheel.name}", user="root", timeout=300)
 
 
 def wheelhouse(suite: str) -> Path:

@@ -1,6 +1,6 @@
 """Runs a model on given input tensors and stores what it answered. Runs on the board and here.
 
-Usage: python outputs.py MODEL INPUTS.npy OUT.npz; INPUTS ``(n, 1, h, w, 3)``, OUT one array ``(n, ...)`` per output.
+Usage: python outputs.py [MODEL INPUTS.npy OUT.npz]...; INPUTS ``(n, 1, h, w, 3)``, OUT ``(n, ...)`` for each output.
 """
 
 from __future__ import annotations
@@ -25,4 +25,5 @@ def main(model: str, inputs: str, out: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    for start in range(1, len(sys.argv), 3):
+        main(*sys.argv[start : start + 3])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,10 +22,11 @@ from runtime.frame import Frame
 from runtime.modelfile import require_card
 from runtime.preprocess import Preprocessor
 from runtime.scenes import draw_scene
+from tests.arm import device
 from tests.arm.boards import CORES, Board, UserLand, free_port
 from tests.arm.boards.board import listens, until
 from tests.arm.boards.cache import kept
-from tests.arm.device import PYTHON, install, project_wheel
+from tests.arm.device import PYTHON, project_wheel
 from tests.conftest import ROOT, SHARED, SHARED_ABSENT, WITH_MACHINES, run_module
 
 # A minute of emulation for every test run; the rest, some minutes, belongs to make test-arm.
@@ -64,25 +67,22 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def equipped(
-    user_land: Callable[[str, str], UserLand], wheel: Path, models: Path, scene: Path
-) -> Callable[[str], UserLand]:
+def equipped(user_land: Callable[..., UserLand], wheel: Path, models: Path, scene: Path) -> Callable[[str], UserLand]:
     """A Raspberry Pi 4's user-land of a release, with the program, the models and a picture in ``/opt/test``."""
-    ready: dict[str, UserLand] = {}
 
+    @functools.cache
     def board(suite: str) -> UserLand:
-        if suite not in ready:
-            ready[suite] = user_land(suite, "cortex-a72")
-            install(ready[suite], suite, wheel)
-            ready[suite].run("install -d -o pi /opt/test", user="root")
-            ready[suite].send([*models.glob("*.tflite"), scene, *_SCRIPTS], "/opt/test")
-        return ready[suite]
+        ready = user_land(suite, over=device.equipped(suite))
+        device.install(ready, wheel)
+        ready.run("install -d -o pi /opt/test", user="root")
+        ready.send([*models.glob("*.tflite"), scene, *_SCRIPTS], "/opt/test")
+        return ready
 
     return board
 
 
 @pytest.fixture(params=[pytest.param("bookworm", marks=_LONG), "trixie"])
-def device(request: pytest.FixtureRequest, equipped: Callable[[str], UserLand]) -> UserLand:
+def board(request: pytest.FixtureRequest, equipped: Callable[[str], UserLand]) -> UserLand:
     return equipped(request.param)
 
 
@@ -95,8 +95,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Path:
     return path
 
 
-def test_doctor_finds_nothing_wrong(device: UserLand) -> None:
-    checks = {check["name"]: check for check in json.loads(device.run(f"{PYTHON} -m runtime doctor --json"))["checks"]}
+def test_doctor_finds_nothing_wrong(board: UserLand) -> None:
+    checks = {check["name"]: check for check in json.loads(board.run(f"{PYTHON} -m runtime doctor --json"))["checks"]}
     for name in ("python", "interpreter", "xnnpack", "opencv"):
         assert checks[name]["ok"], checks[name]
     assert "aarch64" in checks["python"]["detail"]
@@ -104,8 +104,8 @@ def test_doctor_finds_nothing_wrong(device: UserLand) -> None:
 
 
 @_LONG
-def test_detects_what_this_machine_detects(device: UserLand, models: Path, scene: Path) -> None:
-    said = device.run(
+def test_detects_what_this_machine_detects(board: UserLand, models: Path, scene: Path) -> None:
+    said = board.run(
         f"{PYTHON} -m runtime detect /opt/test/playing-cards.tflite /opt/test/scene.png --score 0.5 --json"
     )
     done = run_module("runtime", "detect", models / "playing-cards.tflite", scene, "--score", "0.5", "--json")
@@ -117,42 +117,65 @@ def test_detects_what_this_machine_detects(device: UserLand, models: Path, scene
 
 
 @_LONG
-def test_bench_runs(device: UserLand) -> None:
-    said = device.run(f"{PYTHON} -m runtime bench /opt/test/playing-cards.tflite --runs 3 --threads 1 --json")
+def test_bench_runs(board: UserLand) -> None:
+    said = board.run(f"{PYTHON} -m runtime bench /opt/test/tiny.tflite --runs 3 --threads 1 --json")
     assert "inference_ms" in said
 
 
 @_LONG
-def test_live_page_is_served(device: UserLand) -> None:
+def test_live_page_is_served(board: UserLand) -> None:
     port = free_port()
     program = f"{PYTHON} -m apps.live /opt/test/playing-cards.tflite synthetic://cards http://127.0.0.1:{port}"
-    device.run(f"nohup {program} --seconds 60 >/tmp/live.log 2>&1 </dev/null & echo $! >/tmp/live.pid")
+    board.run(f"nohup {program} --seconds 60 >/tmp/live.log 2>&1 </dev/null & echo $! >/tmp/live.pid")
     try:
         until(lambda: listens(port), 60)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as page:
             assert b"<html" in page.read().lower()
     finally:
-        device.run("kill $(cat /tmp/live.pid); cat /tmp/live.log")
+        board.run("kill $(cat /tmp/live.pid); cat /tmp/live.log")
+
+
+@pytest.fixture(scope="session")
+def answers(
+    equipped: Callable[[str], UserLand], models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[Path, Path]]:
+    """A core's answers and this machine's, two folders of ``NAME.npz``; all get the very same input tensors."""
+    folder = tmp_path_factory.mktemp("answers")
+    inputs, here = folder / "inputs", folder / "here"
+    inputs.mkdir()
+    here.mkdir()
+    names = sorted(path.stem for path in models.glob("*.tflite"))
+    for name in names:
+        np.save(inputs / f"{name}.npy", _inputs(models / f"{name}.tflite"))
+    _outputs(*(part for name in names for part in _triple(name, models, inputs, here)))
+
+    @functools.cache
+    def of(core: str) -> tuple[Path, Path]:
+        board, place = equipped("trixie"), Path("/opt/test")
+        board.send([inputs], str(place))
+        board.run(f"mkdir {place / core}", user="root")
+        words = [str(part) for name in names for part in _triple(name, place, place / "inputs", place / core)]
+        _as_core(board, core, shlex.join([PYTHON, f"{place}/outputs.py", *words]))
+        return board.path(f"{place}/{core}"), here
+
+    return of
+
+
+def _triple(name: str, models: Path, inputs: Path, out: Path) -> list[Path]:
+    return [models / f"{name}.tflite", inputs / f"{name}.npy", out / f"{name}.npz"]
 
 
 @pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("name", _MODELS)
 def test_int8_outputs_are_those_of_this_machine(
-    equipped: Callable[[str], UserLand], models: Path, name: str, core: str, tmp_path: Path
+    answers: Callable[[str], tuple[Path, Path]], models: Path, name: str, core: str
 ) -> None:
     """XNNPACK's int8 kernels of each core against those of this machine, on the very same input tensors."""
-    model = models / f"{name}.tflite"
-    if not model.exists():
+    if not (models / f"{name}.tflite").exists():
         pytest.skip(SHARED_ABSENT)
-    inputs = tmp_path / f"{name}-inputs.npy"
-    np.save(inputs, _inputs(model))
-    here, there = tmp_path / "here.npz", f"/opt/test/{name}-{core}.npz"
-    subprocess.run([sys.executable, _HERE / "outputs.py", model, inputs, here], cwd=ROOT, check=True, env=_paths())
-    board = equipped("trixie")
-    board.send([inputs], "/opt/test")
-    _as_core(board, core, f"{PYTHON} /opt/test/outputs.py /opt/test/{name}.tflite /opt/test/{inputs.name} {there}")
-    expected, got = np.load(here), np.load(board.path(there))
+    got, expected = (np.load(folder / f"{name}.npz") for folder in answers(core))
     assert sorted(got.files) == sorted(expected.files)
+    assert all(len(expected[each]) == _IMAGES for each in expected.files)
     differing = {each: int(np.count_nonzero(got[each] != expected[each])) for each in got.files}
     assert not any(differing.values()), differing
     assert all(len(np.unique(expected[each])) > 3 for each in got.files)
@@ -172,18 +195,26 @@ def test_only_resizing_differs(equipped: Callable[[str], UserLand], models: Path
     subprocess.run([sys.executable, _HERE / "tensors.py", model, frames, ours], cwd=ROOT, check=True, env=_paths())
     board, place = equipped("trixie"), f"/opt/test/{name}"
     board.send([frames], "/opt/test")
-    run = f"cd /opt/test && {PYTHON}"
-    board.run(f"{run} tensors.py {place}.tflite {frames.name} {place}-theirs.npy", user="root", timeout=300)
-    board.run(f"{run} outputs.py {place}.tflite {place}-theirs.npy {place}-theirs.npz", user="root", timeout=300)
+    made = f"{place}-theirs.npy"
+    board.run(
+        f"cd /opt/test && {PYTHON} tensors.py {place}.tflite {frames.name} {made} && "
+        f"{PYTHON} outputs.py {place}.tflite {made} {place}-theirs.npz",
+        user="root",
+        timeout=300,
+    )
     shutil.copy(board.path(f"{place}-theirs.npy"), theirs)
     here = tmp_path / "here.npz"
-    subprocess.run([sys.executable, _HERE / "outputs.py", model, theirs, here], cwd=ROOT, check=True, env=_paths())
+    _outputs(model, theirs, here)
 
     apart = np.abs(np.load(ours).astype(np.int16) - np.load(theirs).astype(np.int16))
     print(f"{name}: {100 * np.count_nonzero(apart) / apart.size:.1f} % of the values differ, by {apart.max()} at most")
     assert apart.max() <= 1
     expected, got = np.load(here), np.load(board.path(f"{place}-theirs.npz"))
     assert all(np.array_equal(got[each], expected[each]) for each in expected.files)
+
+
+def _outputs(*words: Path) -> None:
+    subprocess.run([sys.executable, _HERE / "outputs.py", *words], cwd=ROOT, check=True, env=_paths())
 
 
 def _inputs(model: Path) -> np.ndarray:

@@ -106,6 +106,10 @@ class LightBoard:
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
 
+    def processes(self, word: str = "") -> list[int]:
+        """Its processes, as seen from here: those with a word in their command line."""
+        return [pid for pid in _children(self.leader) if word.encode() in read_process(pid, "cmdline")]
+
     def seen(self, path: str) -> Path:
         """A path of the running board, its folders in memory included."""
         return Path(f"/proc/{self.leader}/root/{path}")
@@ -230,6 +234,14 @@ def running(board: LightBoard) -> Iterator[LightBoard]:
         yield board.start()
     finally:
         board.power_cut()
+
+
+def read_process(pid: int, name: str) -> bytes:
+    """A file in ``/proc`` about a process, empty where it has ended."""
+    try:
+        return Path("/proc", str(pid), name).read_bytes()
+    except OSError:
+        return b""
 
 
 def _children(parent: int) -> list[int]:

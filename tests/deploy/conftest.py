@@ -9,7 +9,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,11 +82,13 @@ class Bench:
         return path
 
 
-@pytest.fixture(scope="session")
-def bench(tiny_model: Path) -> Iterator[Bench]:
-    """Boards; with the first, a release that others begin from."""
-    if reason := why_not():
-        pytest.skip(reason)
+@contextmanager
+def workbench(model: Path) -> Iterator[Bench]:
+    """Boards for a while; the second model is the first with another content.
+
+    Args:
+        model: A detector.
+    """
     # Overlays over / whose own folders are not below it: a file system of their own.
     folder = Path(tempfile.mkdtemp(prefix="edgewren-boards-"))
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3g,mode=755", "boards", folder], check=True)
@@ -95,11 +97,18 @@ def bench(tiny_model: Path) -> Iterator[Bench]:
         stack.callback(lambda: subprocess.run(["umount", "-l", folder], check=False))
         models = (folder / "first.tflite", folder / "second.tflite")
         for path in models:
-            shutil.copy(tiny_model, path)
-        # Another content, the same network.
+            shutil.copy(model, path)
         with zipfile.ZipFile(models[1], "a") as archive:
             archive.comment = b"second"
-        made = Bench(folder, models, stack)
+        yield Bench(folder, models, stack)
+
+
+@pytest.fixture(scope="session")
+def bench(tiny_model: Path) -> Iterator[Bench]:
+    """Boards; with the first, a release that others begin from."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with workbench(tiny_model) as made:
         yield made
 
 
@@ -120,7 +129,7 @@ def page() -> Callable[[LightBoard], int]:
 
     def ask(board: LightBoard) -> int:
         curl = "curl -s -m 5 -o /dev/null -w '%{http_code} ' http://127.0.0.1:8080"
-        health, root = map(int, board.ssh(f"{curl}/healthz; {curl}/").stdout.split())
+        health, root = map(int, board.inside(f"{curl}/healthz; {curl}/; true").split())
         return root if health == 404 else health
 
     return ask

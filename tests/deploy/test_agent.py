@@ -10,6 +10,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from deploy.board.bundle import Bundle
 from deploy.board.carried import FOLDER
 from deploy.board.health import ask
+from deploy.board.steps import STEPS, WATCHED, BoardError, step
 from deploy.bundle import write_agent
 from deploy.engine import line
 
@@ -111,6 +113,22 @@ def test_the_health_of_a_page(
 ) -> None:
     page[1].update(answers)
     assert ask(page[0]) == said
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_nobody_listens(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Before the switch that ends the work, after that it does not."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    # What could not be said is said again when the stream is closed.
+    with suppress(BrokenPipeError), open(writing, "w") as nobody:
+        monkeypatch.setattr(sys, "stderr", nobody)
+        if name in WATCHED:
+            with pytest.raises(BoardError, match=f"the connection was lost before {name}"):
+                step(name)
+        else:
+            step(name)
+    assert WATCHED[-1] == "units"
 
 
 def test_no_page_at_all(page: tuple[int, object]) -> None:

@@ -34,6 +34,7 @@ TRIXIE_32 = 'import platform, struct, sys; sys.version_info = (3, 13, 5); platfo
 TRIXIE_32 += "struct.calcsize = lambda form: 4"
 TEN_YEARS_AGO = "import time; now = time.time; time.time = lambda: now() - 3652 * 86400"
 NO_SUDO = ("rm /etc/sudoers.d/pi", "echo 'pi ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/pi; chmod 440 /etc/sudoers.d/pi")
+SUDO_ASKS = ("usermod -aG sudo pi; echo pi:right | chpasswd; rm /etc/sudoers.d/pi", f"gpasswd -d pi sudo; {NO_SUDO[1]}")
 FULL = ("mkdir -p /opt; mount -t tmpfs -o size=8m full /opt", "umount /opt")
 CASES: dict[str, tuple[tuple[str, str], str, str]] = {
     "no sudo": (NO_SUDO, "the user is in no group that may use it", "there, as root: usermod -aG sudo pi"),
@@ -163,7 +164,23 @@ def test_no_space_for_the_wheelhouse_here(bench: Bench, board: LightBoard, tmp_p
     ids=["none", "a wrong one"],
 )
 def test_sudo_with_a_password(bench: Bench, board: LightBoard, password: str, seen: str, fix: str) -> None:
-    make = "usermod -aG sudo pi; echo pi:right | chpasswd; rm /etc/sudoers.d/pi"
-    undo = f"gpasswd -d pi sudo; {NO_SUDO[1]}"
-    with in_a_state(board, make, undo):
+    with in_a_state(board, *SUDO_ASKS):
         refused(bench.install(board, password=password), seen, fix)
+
+
+@pytest.mark.parametrize("command", ["rollback", "undeploy"])
+def test_a_command_finds_out_by_itself_that_sudo_wants_a_password(
+    bench: Bench, board: LightBoard, command: str
+) -> None:
+    make, undo = SUDO_ASKS
+    way = (command, board.address, "--ssh-config", board.config)
+    # sudo itself leaves a file at home, so the state is not compared.
+    board.inside(make)
+    try:
+        refused(bench.run(*way), "this user may not use sudo without a password", "set EDGEWREN_SUDO_PASSWORD")
+        refused(bench.run(*way, password="wrong"), "sudo does not take the password", "set EDGEWREN_SUDO_PASSWORD")
+        done = bench.run(*way, password="right")
+        said = done.stdout + done.stderr
+        assert "nothing is deployed there" in said or "nothing was deployed there" in said
+    finally:
+        board.inside(undo)

@@ -61,11 +61,10 @@ def _run(model: Path, choice: str) -> tuple[bool, bytes]:
 
 
 def test_a_process_is_refused_the_unit_and_finds_the_same(tiny_model: Path) -> None:
-    if "amx_int8" not in Path("/proc/cpuinfo").read_text():
-        pytest.skip("this processor has no AMX")
+    has_unit = "amx_int8" in Path("/proc/cpuinfo").read_text()
     granted, with_unit = _run(tiny_model, "on")
     refused, without = _run(tiny_model, "off")
-    assert (granted, refused) == (True, False)
+    assert (granted, refused) == (has_unit, False)
     assert len(without) > 100
     assert with_unit == without
 

@@ -137,6 +137,37 @@ def test_crop_follows_the_size_of_each_picture() -> None:
         np.testing.assert_array_equal(view, again)
 
 
+@pytest.mark.parametrize("resize", ["letterbox", "stretch", "crop"])
+def test_the_smaller_picture_is_chosen_anew_for_each_frame(resize: Any) -> None:
+    """What one frame's sizes decided is not taken over for the next one, which has others."""
+    spec, tensor = (
+        InputSpec("x", 64, 48, "rgb", resize),
+        TensorSpec("x", (1, 48, 64, 3), np.dtype(np.int8), 1 / 255, -128),
+    )
+    used = Preprocessor(spec, tensor)
+    sizes: list[tuple[tuple[int, int], tuple[int, int] | None]] = [
+        ((160, 120), (80, 60)),
+        ((160, 120), (40, 30)),  # too small for the network
+        ((160, 120), None),
+        ((320, 180), (80, 60)),  # the same small picture of another large one
+        ((80, 60), None),
+        ((160, 120), (80, 60)),
+    ]
+    for seed, (size, small) in enumerate(sizes):
+        frame = Frame(picture(seed, *size), "bgr", small=picture(seed + 50, *small) if small else None)
+        views = [np.empty(tensor.shape, np.int8) for _ in range(2)]
+        again, fresh = used.write(frame, views[0]), Preprocessor(spec, tensor).write(frame, views[1])
+        np.testing.assert_array_equal(views[0], views[1])
+        assert again == fresh
+        enough = small is not None and small != (40, 30)
+        seen = frame.small if enough else frame.pixels
+        alone = np.empty(tensor.shape, np.int8)
+        assert seen is not None
+        Preprocessor(spec, tensor).write(Frame(seen, "bgr"), alone)
+        np.testing.assert_array_equal(views[0], alone)
+        assert (again.width, again.height) == size
+
+
 @settings(deadline=None)
 @given(
     st.sampled_from(["stretch", "letterbox"]),

@@ -208,7 +208,11 @@ def test_no_frame_leaves_no_picture(tmp_path: Path) -> None:
     ("uri", "message"),
     [
         ("ftp://x", "is not an output"),
-        ("display://0", "is not an output"),
+        (
+            "display://0",
+            r"this command does not; expected json.*; run python -m apps.live MODEL INPUT display",
+        ),
+        ("mqtt://host/topic", "run python -m apps.live MODEL INPUT mqtt://host/topic"),
         ("json://", "names no file"),
         ("json://{tmp}/no/out.json", "no such folder"),
         ("{tmp}/no/out.mp4", "no such folder"),

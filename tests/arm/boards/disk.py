@@ -15,6 +15,7 @@ _INIT = Path(__file__).with_name("init.sh")
 _EARLY = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
 _LATE = ("virtio_net", "virtio_rng", "vivid")
 _DISK = "6G"
+_EMULATOR = Path("/usr/bin/qemu-aarch64-static")
 _NETWORK = "[Match]\nName=e*\n[Network]\nDHCP=yes\n"
 _SSHD = """\
 [Unit]
@@ -58,6 +59,7 @@ def _make(suite: str, base: Path, target: Path) -> None:
     # Debian writes paths inside both folders; a copy keeps owners, links and times.
     subprocess.run(["cp", "-a", base, root], check=True)
     modules.install(_LATE, root)
+    _compile_library(root)
     _configure(root)
     subprocess.run(
         ["mke2fs", "-q", "-t", "ext4", "-d", root, target / "disk", _DISK], check=True, stdout=subprocess.DEVNULL
@@ -101,6 +103,16 @@ class Modules:
         subprocess.run(["depmod", "-b", root, self.version], check=True)
         (root / "etc" / "modules-load.d" / "board.conf").write_text("\n".join(names) + "\n")
         (root / "etc" / "modprobe.d" / "camera.conf").write_text("options vivid n_devs=1 node_types=0x1\n")
+
+
+def _compile_library(root: Path) -> None:
+    """What the script of Debian's package python3 does once: a service may not, and would compile at every start."""
+    emulator = root / "emulator"
+    shutil.copy(_EMULATOR, emulator)
+    library = next((root / "usr" / "lib").glob("python3.*")).relative_to(root)
+    words = ["/emulator", "/usr/bin/python3", "-E", "-S", "-m", "compileall", "-q", f"/{library}"]
+    subprocess.run(["chroot", root, *words], check=True)
+    emulator.unlink()
 
 
 def _configure(root: Path) -> None:

@@ -1,8 +1,8 @@
 #!/bin/sh
-# enter.sh BASE STATE CORE: becomes the sshd of a user-land, in namespaces of its own, so that its mounts end with it.
+# enter.sh LAYERS STATE CORE: becomes the sshd of a user-land, in namespaces of its own, so that its mounts end with it.
 set -eu
-base=$1 state=$2 core=$3
-mount -t overlay board -o "lowerdir=$base,upperdir=$state/upper,workdir=$state/work" "$state/root"
+layers=$1 state=$2 core=$3
+mount -t overlay board -o "lowerdir=$layers,upperdir=$state/upper,workdir=$state/work" "$state/root"
 cd "$state/root"
 mount -t proc proc proc
 # Libraries choose their kernels by these two; without /sys XNNPACK is left out in silence.

@@ -25,12 +25,17 @@ class UserLand(Board):
         folder: Where its layer and keys are.
         suite: ``bookworm`` or ``trixie``.
         core: A name of ``CORES``.
+        over: A folder whose files lie over those of the release; never written to.
+
+    Attributes:
+        layers: The folders below its own, as overlayfs wants them.
+        upper: Its own.
     """
 
-    def __init__(self, folder: Path, suite: str = "trixie", core: str = "cortex-a72") -> None:
+    def __init__(self, folder: Path, suite: str = "trixie", core: str = "cortex-a72", over: Path | None = None) -> None:
         super().__init__(folder)
         self.suite, self.core = suite, CORES[core]
-        self.base = rootfs(suite)
+        self.layers = ":".join(map(str, [*([over] if over else []), rootfs(suite)]))
         self.upper = folder / "upper"
         for name in ("upper", "work", "root"):
             (folder / name).mkdir(exist_ok=True)
@@ -39,7 +44,7 @@ class UserLand(Board):
 
     def command(self) -> list[str]:
         namespaces = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child"]
-        return [*namespaces, "sh", str(_ENTER), str(self.base), str(self.folder), self.core.name]
+        return [*namespaces, "sh", str(_ENTER), self.layers, str(self.folder), self.core.name]
 
     def needs(self) -> AbstractContextManager[None]:
         return arm_programs()

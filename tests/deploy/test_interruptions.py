@@ -1,0 +1,161 @@
+"""The agent, the connection and the power end at every step there is; the next installation finds no obstacle."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.board.services import apart
+from deploy.board.steps import STEPS, WATCHED
+from tests.convert.boards import until
+from tests.deploy.boards import LightBoard, read_process
+from tests.deploy.conftest import SOURCE, Bench
+from tests.deploy.seen import active, current, is_settled
+
+# A container, minutes together: make test-deploy.
+pytestmark = pytest.mark.machine
+
+Page = Callable[[LightBoard], int]
+# From here on the new release is the one that runs.
+_FINAL = STEPS.index("switch-done")
+_SWITCHING = [name for name in STEPS if name.startswith("switch-")]
+# As /proc/PID/status tells it.
+_SIGCONT = 1 << (signal.SIGCONT - 1)
+
+
+@pytest.fixture(scope="module")
+def board(deployed: Bench) -> LightBoard:
+    """A board with the first release."""
+    return deployed.board()
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A release the board has never seen, with a model of its own.
+
+    Attributes:
+        release: Its id.
+        file: It, on the board, to be run there without Ansible.
+    """
+
+    release: str
+    file: str
+
+    def install(self, drill: str = "") -> str:
+        """A shell command that installs it."""
+        return f"sudo EDGEWREN_DRILL={drill} python3 -I {self.file} install"
+
+
+@pytest.fixture(scope="module")
+def offers(deployed: Bench, board: LightBoard) -> Iterator[Offer]:
+    """One such release after the other."""
+    from convert.stopwatch.address import Address
+    from deploy.bundle import write_bundle
+    from deploy.code import project_wheel
+    from deploy.preflight import ask
+    from deploy.release import make_manifest
+    from deploy.settings import Settings, Target
+    from deploy.wheelhouse import Tags, wheelhouse
+
+    facts = ask(Target("board", Address.parse(board.address), Settings(deployed.models[0], SOURCE)), board.config)
+    tags = Tags.of(facts, False)
+    wheels, code = wheelhouse(tags), project_wheel()
+
+    def make() -> Iterator[Offer]:
+        for number in itertools.count():
+            model = deployed.folder / f"offer-{number}.tflite"
+            shutil.copy(deployed.models[0], model)
+            with zipfile.ZipFile(model, "a") as archive:
+                archive.comment = f"offer {number}".encode()
+            manifest = make_manifest(Settings(model, SOURCE), facts, wheels, code, tags)
+            path = write_bundle(deployed.folder, manifest, facts, wheels, code, model)
+            shutil.move(path, board.root / f"home/pi/offer-{number}.pyz")
+            yield Offer(manifest.id, f"offer-{number}.pyz")
+
+    return make()
+
+
+@contextmanager
+def held(board: LightBoard, command: str) -> Iterator[int]:
+    """A command that a user runs over ssh, as it waits at its step; the agent's process, as seen from here."""
+    words = ["ssh", "-F", str(board.config), board.address, command]
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as one:
+        try:
+            until(lambda: bool(_waiting(board)), f"it does not come to its step: {command}", 60)
+            yield _waiting(board)[0]
+        finally:
+            one.kill()
+
+
+def _waiting(board: LightBoard) -> list[int]:
+    """Processes of Python that look out for SIGCONT; sudo does so, too."""
+    found = []
+    for pid in board.processes(".pyz"):
+        rows = dict(row.split(":\t", 1) for row in read_process(pid, "status").decode().splitlines() if ":\t" in row)
+        python = b"python3" in read_process(pid, "cmdline").split(b"\0")[0]
+        found += [pid] if python and int(rows.get("SigCgt", "0"), 16) & _SIGCONT else []
+    return found
+
+
+def check(board: LightBoard, page: Page, release: str, said: object = "") -> None:
+    """A release is the current one, it alone runs, and its page answers."""
+    until(lambda: is_settled(board), "a switch stays open", 60)
+    until(lambda: page(board) == 200, f"no page: {said}", 60)
+    assert (current(board), active(board)) == (release, [release]), said
+
+
+def check_next(board: LightBoard, page: Page, offer: Offer) -> None:
+    """What was left there stands in no way of the next installation."""
+    done = board.ssh(offer.install())
+    assert done.returncode == 0, done.stdout + done.stderr
+    check(board, page, offer.release, done)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_agent_is_killed(board: LightBoard, offers: Iterator[Offer], page: Page, name: str) -> None:
+    old, new = current(board), next(offers)
+    done = board.ssh(new.install(name))
+    assert f"step {name}" in done.stderr or name in _SWITCHING
+    check(board, page, new.release if STEPS.index(name) >= _FINAL else old, done)
+    check_next(board, page, new)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_connection_is_lost(board: LightBoard, offers: Iterator[Offer], page: Page, name: str) -> None:
+    """Before the switch that ends the work; a switch goes on to its end."""
+    old, new = current(board), next(offers)
+    with held(board, new.install(f"hold:{name}")) as agent:
+        board.lose_connections()
+        os.kill(agent, signal.SIGCONT)
+        check(board, page, old if name in WATCHED else new.release)
+    check_next(board, page, new)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_power_is_cut(board: LightBoard, offers: Iterator[Offer], page: Page, name: str) -> None:
+    old, new = current(board), next(offers)
+    with held(board, new.install(f"hold:{name}")):
+        board.power_cut()
+    board.start()
+    check(board, page, new.release if STEPS.index(name) >= _FINAL else old)
+    check_next(board, page, new)
+
+
+@pytest.mark.parametrize("name", _SWITCHING)
+def test_a_connection_that_is_lost_on_the_way_back(board: LightBoard, page: Page, name: str) -> None:
+    before = Path(os.readlink(board.root / "opt/edgewren/previous")).name
+    with held(board, f"sudo {shlex.join(apart(['rollback'], f'hold:{name}', '--pipe'))}") as agent:
+        board.lose_connections()
+        os.kill(agent, signal.SIGCONT)
+        check(board, page, before)
