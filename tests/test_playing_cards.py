@@ -7,7 +7,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from tests.apps.browser import Visit, browser
 from tests.apps.card_video import FRAMES, RANK, offset, write_video
 from tests.apps.overlay import look
 from tests.conftest import ROOT, needs_shared, run_module
+from tests.waiting import Patience
 
 __all__ = ["browser"]  # a fixture
 
@@ -177,9 +177,9 @@ def test_the_live_page_draws_the_boxes_of_the_frame_it_shows(model: Path, browse
     """The whole way: scene, network, tracking, server, browser; the truth is drawn again from the frame's number."""
     truth, off_detector, off_truth = CardMotion(0, 640, 480), list[float](), list[float]()
     looked, hidden = set[int](), 0
-    deadline = time.monotonic() + 50
     with live_page(browser, model, "synthetic://cards?fps=0") as visit, Detector.open(model, threads=1) as detector:
-        while len(off_truth) < 100 and time.monotonic() < deadline:
+        patience = Patience(50)
+        while len(off_truth) < 100 and patience.lasts():
             visit.page.wait_for_timeout(100)
             shown = look(visit.page)
             frame = shown.facts["frame"]
@@ -219,9 +219,9 @@ def test_a_line_drawn_in_the_page_counts_a_cards_crossings(model: Path, browser:
         page.click("#add-line")
         page.mouse.click(*visit.at(0.5, 0.95))
         page.mouse.click(*visit.at(0.5, 0.05))
-        right, deadline = False, time.monotonic() + 30
+        right, patience = False, Patience(30)
         # Twice each way, and then well away from the line.
-        while (sum(crossed.values()) < 4 or abs(side()) < 150) and time.monotonic() < deadline:
+        while (sum(crossed.values()) < 4 or abs(side()) < 150) and patience.lasts():
             page.wait_for_timeout(60)
             if abs(place := side()) > 40 and (place > 0) != right:
                 right = place > 0

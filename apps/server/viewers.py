@@ -10,6 +10,7 @@ import tornado.escape
 import tornado.iostream
 import tornado.web
 import tornado.websocket
+from tornado.log import app_log
 
 from apps.server.guard import Guarded
 from apps.server.hub import Variant
@@ -70,6 +71,7 @@ class Live(Guarded, tornado.websocket.WebSocketHandler):
         self._asked = variant
         if self._sending is None or self._sending.done():
             self._sending = asyncio.ensure_future(self._send())
+            self._sending.add_done_callback(self._sent)
 
     async def _send(self) -> None:
         """Answers until nothing is asked any more; a page that asks twice without waiting gets one answer."""
@@ -81,6 +83,12 @@ class Live(Guarded, tornado.websocket.WebSocketHandler):
                     await asyncio.wait_for(self.write_message(data, binary=True), self.site.limits.reader_s)
                 except TimeoutError:
                     self.close(1008, "too slow")
+
+    def _sent(self, sending: asyncio.Task[None]) -> None:
+        """A page whose answer failed would wait for it; one that is closed comes back."""
+        if not sending.cancelled() and (error := sending.exception()):
+            app_log.error("a page's picture failed", exc_info=error)
+            self.close(1011, "failed")
 
     def on_close(self) -> None:
         self.site.hub.leave(self)

@@ -1,8 +1,10 @@
 // Requests to the server, and the settings they return.
 import { $, element, emit, state } from "./state.js";
 
+const PATIENCE_MS = 15000;
+
 async function request(path, options) {
-  const answer = await fetch(path, options);
+  const answer = await fetch(path, { signal: AbortSignal.timeout(PATIENCE_MS), ...options });
   const document = await answer.json().catch(() => ({}));
   if (!answer.ok) throw Object.assign(new Error(document.error ?? answer.statusText), { status: answer.status });
   return document;

@@ -3,8 +3,11 @@
 import { refresh } from "./api.js";
 import { $, emit, state } from "./state.js";
 
+const SILENCE_MS = 15000; // a session says something every second, but a change of model takes its time
 let socket = null;
 let asked = false;
+let watch = 0;
+let refreshing = false;
 let busy = false;
 let held = null;
 let delay = 500;
@@ -44,6 +47,24 @@ export function ask() {
   if (asked || state.paused || document.hidden || socket?.readyState !== WebSocket.OPEN) return;
   asked = true;
   socket.send(wanted());
+  expectWord();
+}
+
+// A network that went away without a word (another Wi-Fi, a sleeping router) closes nothing.
+function expectWord() {
+  clearTimeout(watch);
+  watch = setTimeout(() => {
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+    lost({ code: 1006 });
+  }, SILENCE_MS);
+}
+
+async function catchUp() {
+  if (refreshing) return;
+  refreshing = true;
+  await refresh().catch(() => {}); // the next picture tries again
+  refreshing = false;
 }
 
 async function receive(data) {
@@ -64,7 +85,7 @@ async function receive(data) {
   // The connection may have been lost while this picture was unpacked.
   if (socket.readyState === WebSocket.OPEN) setConnection("live", "");
   emit("figures", facts);
-  if (facts.version !== state.settings?.version) await refresh().catch(() => {});
+  if (facts.version !== state.settings?.version) catchUp();
 }
 
 async function work(data) {
@@ -83,6 +104,7 @@ async function work(data) {
 }
 
 async function lost(event) {
+  clearTimeout(watch);
   asked = false;
   const over = event.code === 1001;
   setConnection("ended", over ? "ended" : "connection lost, trying again");
@@ -97,14 +119,17 @@ async function lost(event) {
 export function connect() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
   socket.binaryType = "arraybuffer";
+  expectWord();
   socket.onopen = () => {
     delay = 500;
     asked = false;
     setConnection("waiting", "waiting for a picture");
-    refresh().catch(() => {});
+    clearTimeout(watch);
+    catchUp();
     ask();
   };
   socket.onmessage = (event) => {
+    clearTimeout(watch);
     asked = false;
     if (busy) held = event.data;
     else work(event.data);

@@ -17,6 +17,7 @@ from apps.session import Session
 from runtime.detections import Detections
 from runtime.errors import InputError
 from runtime.frame import Frame
+from tests.waiting import until
 
 WIDTH, HEIGHT, SIDE, TOP = 160, 120, 30, 50
 FPS = 20.0
@@ -185,10 +186,7 @@ class Running:
 
     def wait(self, condition: Callable[[], object], seconds: float = 10) -> None:
         """Waits until something is true."""
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, "it did not become true"
-            time.sleep(0.01)
+        until(condition, seconds=seconds, pause=0.01)
 
     def newest(self) -> Moment:
         """The moment after now."""

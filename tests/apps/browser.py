@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import os
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +69,18 @@ class Visit:
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
     def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition() and time.monotonic() < deadline:
-            self.page.wait_for_timeout(50)
-        assert condition(), f"not within {seconds} s; complaints {self.complaints}; last asked for {self.requests[-8:]}"
+        until(condition, self._said, seconds, 50, self.page.wait_for_timeout)
+
+    def _said(self) -> str:
+        """What a failure wants to know of the page."""
+        page = self.page.evaluate(
+            """async () => {
+                 const {state} = await import("/state.js");
+                 return [document.visibilityState, document.getElementById("status").textContent, state.figures,
+                         state.facts?.number, state.facts?.frame];
+               }"""
+        )
+        return f"not true; complaints {self.complaints}; last asked for {self.requests[-8:]}; {page}"
 
     def close(self) -> None:
         self.page.context.close()

@@ -13,7 +13,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ import pytest
 
 from tests.cameras import mjpeg_camera
 from tests.conftest import ROOT
+from tests.waiting import until
 
 # Holds a terminal for itself: opening it again is EBUSY, as with a camera that another program has.
 _HOLDER = (
@@ -117,27 +117,19 @@ def test_with_wait_the_app_is_up_and_says_what_it_waits_for(tiny_model: Path) ->
                 found: dict[str, object] = json.load(answer)["figures"] or {}
                 return found
 
-        wait_for(lambda: "connection refused" in str(figures().get("notices")))
+        until(lambda: "connection refused" in str(figures().get("notices")), seconds=30, pause=0.1)
         told = figures()
         assert told["source"] == "reopening"
         assert str(told["notices"]).count("trying again") == 1
         assert urllib.request.urlopen(f"{page}healthz", timeout=5).status == 200
         camera.start()
-        wait_for(lambda: (now := figures())["source"] == "live" and int(str(now["frames"])) > 3)
+        until(lambda: (now := figures())["source"] == "live" and int(str(now["frames"])) > 3, seconds=30, pause=0.1)
         assert figures()["notices"] == []
     finally:
         camera.kill()
         app.send_signal(signal.SIGTERM)
         _, err = app.communicate(timeout=20)
     assert app.returncode == 0, err
-
-
-def wait_for(condition: object, seconds: float = 30) -> None:
-    assert callable(condition)
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not become true"
-        time.sleep(0.1)
 
 
 def test_waiting_ends_with_a_signal_and_a_name_that_can_never_be_right_is_refused(tiny_model: Path) -> None:

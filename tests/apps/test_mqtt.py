@@ -20,6 +20,7 @@ from apps.moment import Count, Figures
 from apps.outputs.mqtt import PASSWORD_VARIABLE, MqttOutput, parse_address
 from runtime.errors import InputError
 from tests.apps.moments import event, moment
+from tests.waiting import Patience, until
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 needs_mosquitto = pytest.mark.skipif(not MOSQUITTO, reason="no mosquitto on this machine (apt install mosquitto)")
@@ -80,8 +81,8 @@ class Reader:
 
     def wait(self, topic: str, good: Callable[[str], bool] = lambda text: True) -> str:
         """The newest message of a topic that is good."""
-        end = time.monotonic() + 15
-        while time.monotonic() < end:
+        patience = Patience(15)
+        while patience.lasts():
             for seen, text, _ in reversed(self.messages):
                 if seen == topic and good(text):
                     return text
@@ -120,13 +121,6 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
     made.kill()
 
 
-def wait_for(what: Callable[[], bool]) -> None:
-    end = time.monotonic() + 15
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 @needs_mosquitto
 def test_a_session_as_a_broker_sees_it(broker: Broker) -> None:
     said: list[str] = []
@@ -155,7 +149,7 @@ def test_a_session_as_a_broker_sees_it(broker: Broker) -> None:
     late.close()
 
     reader.client.publish("home/cam/set", '{"score": 0.7}', 1)
-    wait_for(lambda: settings.wanted == [{"score": 0.7}])
+    until(lambda: settings.wanted == [{"score": 0.7}])
     for wrong in ("{", "[1]", '{"x": 1}', '{"score": ' + "1" * 9000 + "}"):
         reader.messages.clear()
         reader.client.publish("home/cam/set", wrong, 1)
@@ -193,17 +187,17 @@ def test_a_broker_that_is_away_at_first_and_goes_away_later(broker: Broker) -> N
     said: list[str] = []
     broker.kill()
     output = MqttOutput(f"mqtt://127.0.0.1:{broker.port}/cam", "Cam", None, said.append)
-    wait_for(lambda: len(said) == 1)
+    until(lambda: len(said) == 1)
     assert said[0].startswith(f"mqtt: no connection to 127.0.0.1 port {broker.port} (")
     output.show(moment(1, events=(event(1),)))
     broker.start()
-    wait_for(lambda: len(said) == 2)
+    until(lambda: len(said) == 2)
     assert said[1] == "mqtt: connected to 127.0.0.1"
 
     reader = Reader(broker.port)
     broker.kill()
     reader.close()
-    wait_for(lambda: len(said) == 3)
+    until(lambda: len(said) == 3)
     start = time.monotonic()
     for number in range(2, 700):
         output.show(moment(number, events=(event(number),)))
@@ -231,7 +225,7 @@ def test_passwords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: st
     reader = Reader(broker.port, "cam", "right")
     output = MqttOutput(f"mqtt://cam@127.0.0.1:{broker.port}/cam", "Cam", None, said.append)
     if lines:
-        wait_for(lambda: len(said) == 1)
+        until(lambda: len(said) == 1)
         assert "not authorized" in said[0]
         assert password not in said[0]
     else:

@@ -22,6 +22,7 @@ from runtime.errors import InputError
 from runtime.frame import Frame
 from tests.apps.desk import Desk
 from tests.apps.sockets import UPGRADE, ask, change, connect, masked, message, next_message, request, websocket
+from tests.waiting import until
 
 TOKEN = "a-token-that-is-long-enough"
 
@@ -38,10 +39,7 @@ def _goes_on(desk: Desk) -> Iterator[None]:
     """After each test the session has gone on and the page is there."""
     before = desk.number
     yield
-    deadline = time.monotonic() + 5
-    while desk.number < before + 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert desk.number >= before + 2
+    until(lambda: desk.number >= before + 2, "the session stands still", 5)
     with request(desk.address, "/") as answer:
         assert answer.status == 200
 
@@ -166,13 +164,6 @@ def test_a_page_that_asks_without_end_is_closed(desk: Desk) -> None:
     raise AssertionError("it went on answering")
 
 
-def wait_for(condition: object, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:  # type: ignore[operator]
-        time.sleep(0.05)
-    assert condition()  # type: ignore[operator]
-
-
 def test_many_viewers_and_a_limit(desk: Desk) -> None:
     pages = [websocket(desk.address) for _ in range(32)]
     with request(desk.address, "/live", **UPGRADE) as answer:
@@ -184,7 +175,7 @@ def test_many_viewers_and_a_limit(desk: Desk) -> None:
     for page in pages:
         page.close()
     # Their places are free again.
-    wait_for(lambda: desk.web.viewers == 0)
+    until(lambda: desk.web.viewers == 0)
     with websocket(desk.address) as page:
         assert next_message(page)[0]["width"] == 640
     streams = [connect(desk.address) for _ in range(16)]
@@ -195,7 +186,7 @@ def test_many_viewers_and_a_limit(desk: Desk) -> None:
         assert answer.status == 429
     for stream in streams:
         stream.close()
-    wait_for(lambda: desk.web.viewers == 0)
+    until(lambda: desk.web.viewers == 0)
 
 
 def test_two_hundred_connections(desk: Desk) -> None:
@@ -236,7 +227,7 @@ def test_slow_readers_are_dropped_and_hold_up_nobody(desk: Desk) -> None:
                 slow.sendall(masked(b"next"))
                 show()
                 assert next_message(good)[0]["number"] >= number - 1
-            wait_for(show, 20)
+            until(show, "no picture")
             assert next_message(good)[1]
     finally:
         web.close()

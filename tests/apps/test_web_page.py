@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +18,7 @@ from tests.apps.desk import HEIGHT, RANGE, SIDE, TOP, WIDTH, Desk, left_edge
 __all__ = ["browser"]  # a fixture
 
 TOKEN = "a-token-that-is-long-enough"
+NUMBER = "import('/state.js').then(({state}) => state.facts.number)"
 
 
 @pytest.fixture(scope="module")
@@ -404,6 +407,33 @@ def test_says_when_it_is_over_and_comes_back(browser: Any) -> None:
         again.close()
 
 
+def test_a_connection_that_falls_silent_is_given_up(browser: Any, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a network goes away without a word: nothing is closed, nothing comes."""
+    silent, hub = threading.Event(), desk.web._hub
+    answer = hub.next
+
+    async def perhaps(seen: int, variant: Any) -> tuple[int, bytes]:
+        if silent.is_set():
+            await asyncio.Event().wait()
+        return await answer(seen, variant)
+
+    visit = Visit(browser, desk.url)
+    visit.page.clock.install()
+    visit.page.reload()
+    visit.page.wait_for_selector("#status[data-state=live]")
+    monkeypatch.setattr(hub, "next", perhaps)
+    silent.set()
+    visit.page.wait_for_timeout(500)
+    silent.clear()
+    before = visit.page.evaluate(NUMBER)
+    visit.page.wait_for_timeout(500)
+    assert visit.page.evaluate(NUMBER) == before
+    visit.page.clock.fast_forward(20_000)
+    visit.until(lambda: visit.page.evaluate(NUMBER) > before)
+    assert visit.complaints == []
+    visit.close()
+
+
 def test_the_token_leaves_the_address_bar_and_lets_in(browser: Any, desk: Desk) -> None:
     web = WebOutput("127.0.0.1", 0, desk, token=TOKEN)
     desk_web, desk.web = desk.web, web
@@ -428,9 +458,8 @@ def test_the_token_leaves_the_address_bar_and_lets_in(browser: Any, desk: Desk) 
 def test_a_page_nobody_sees_asks_for_nothing(visit: Visit) -> None:
     visit.page.evaluate("""Object.defineProperty(document, "hidden", { value: true, configurable: true })""")
     visit.page.wait_for_timeout(200)
-    number = "import('/state.js').then(({state}) => state.facts.number)"
-    before = visit.page.evaluate(number)
+    before = visit.page.evaluate(NUMBER)
     visit.page.wait_for_timeout(250)
-    assert visit.page.evaluate(number) == before
+    assert visit.page.evaluate(NUMBER) == before
     visit.page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
-    visit.until(lambda: visit.page.evaluate(number) > before)
+    visit.until(lambda: visit.page.evaluate(NUMBER) > before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from runtime.errors import InputError
 from runtime.frame import Frame
 from tests.apps.desk import HEIGHT, SIDE, TOP, WIDTH, Desk, left_edge
 from tests.apps.sockets import ask, change, masked, message, next_message, request, websocket
+from tests.waiting import until
 
 LINE = {"name": "door", "kind": "line", "points": [[0.5, 1.0], [0.5, 0.0]], "classes": []}
 
@@ -134,6 +136,25 @@ def test_figures_come_without_a_picture_while_the_source_is_away(desk: Desk) -> 
             desk.silent.clear()
 
 
+def test_a_page_whose_picture_fails_is_let_go_and_may_come_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would wait for an answer that never comes."""
+
+    def broken(*_: object) -> bytes:
+        raise ValueError("no JPEG today")
+
+    with websocket(desk.address) as page:
+        next_message(page)
+        with monkeypatch.context() as patch:
+            patch.setattr("apps.server.encode.message", broken)
+            page.sendall(masked(b"next"))
+            assert page.recv(4) == b"\x88\x08" + struct.pack(">H", 1011)
+    assert "no JPEG today" in caplog.text
+    with websocket(desk.address) as page:
+        next_message(page)
+
+
 def test_stream_is_jpeg_after_jpeg_with_the_box_drawn(desk: Desk) -> None:
     with request(desk.address, "/stream.mjpg") as answer:
         assert answer.headers["Content-Type"] == "multipart/x-mixed-replace; boundary=frame"
@@ -176,10 +197,7 @@ def test_what_the_session_refuses_is_told_in_its_words(wanted: dict[str, Any], t
 
 def test_events_with_their_pictures_and_counts(desk: Desk) -> None:
     assert change(desk.address, {"shapes": [LINE]})[0] == 200
-    deadline = time.monotonic() + 20
-    while not (events := ask(desk.address, "/api/events")["events"]) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    newest = events[0]
+    newest = until(lambda: ask(desk.address, "/api/events")["events"], "no events", pause=0.1)[0]
     assert (newest["label"], newest["shape"], newest["kind"]) == ("robin", "door", "line")
     with request(desk.address, f"/api/events/{newest['number']}.jpg") as answer:
         image = decoded(answer.read())

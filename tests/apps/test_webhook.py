@@ -15,6 +15,7 @@ from apps.outputs import webhook
 from apps.outputs.webhook import WebhookOutput
 from runtime.errors import InputError
 from tests.apps.moments import event, moment
+from tests.waiting import until
 
 
 class Receiver(HTTPServer):
@@ -52,13 +53,6 @@ def receiver(request: pytest.FixtureRequest) -> Iterator[Receiver]:
     server.server_close()
 
 
-def wait_for(what: Any) -> None:
-    end = time.monotonic() + 10
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook, "_PAUSES_S", (0.05, 0.05))
@@ -86,8 +80,8 @@ def test_what_is_tried_again(receiver: Receiver, posts: int, lost: int) -> None:
     said: list[str] = []
     output = WebhookOutput(receiver.url, said.append)
     output.show(moment(1, events=(event(),)))
-    wait_for(lambda: len(receiver.bodies) == posts)
-    wait_for(lambda: output.left_out == lost)
+    until(lambda: len(receiver.bodies) == posts)
+    until(lambda: output.left_out == lost)
     output.close()
     assert len(receiver.bodies) == posts
     assert [line.split(";")[0] for line in said] == (

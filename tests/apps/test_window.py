@@ -15,7 +15,7 @@ import pytest
 
 from runtime.draw import class_color
 from tests.apps import desk
-from tests.apps.xvfb import Screen, desktop, screen, until
+from tests.apps.xvfb import Screen, desktop, screen, while_running
 from tests.conftest import ROOT, run_module
 
 __all__ = ["desktop", "screen"]  # fixtures
@@ -78,7 +78,7 @@ def test_boxes_lie_on_the_objects_and_move(start: Start, screen: Screen, tmp_pat
             apart[left] = max(abs(left - first), abs(right - last))
         return len(apart) >= 12
 
-    until(moved, app)
+    while_running(moved, app)
     # Its upright lines are on the robin's edges, but for the frames after a turn, when the track runs on.
     assert sorted(apart.values())[len(apart) // 2] <= 5
     picture = screen.picture()
@@ -91,7 +91,7 @@ def test_boxes_lie_on_the_objects_and_move(start: Start, screen: Screen, tmp_pat
 @pytest.mark.parametrize("way", ["q", "Escape", "alt+F4", "signal"])
 def test_it_ends_when_the_window_does(way: str, start: Start, screen: Screen, tmp_path: Path) -> None:
     app = start("camera", tmp_path / "out.mp4")
-    until(lambda: box_and_robin(screen), app)
+    while_running(lambda: box_and_robin(screen), app)
     if way == "signal":
         app.send_signal(signal.SIGTERM)
     else:
@@ -109,12 +109,12 @@ def test_single_pictures_wait_for_a_key_each(start: Start, screen: Screen, tmp_p
     for path, color in zip(paths, ((0, 160, 0), (0, 0, 160)), strict=True):
         assert cv2.imwrite(str(path), np.full((desk.HEIGHT, desk.WIDTH, 3), color, np.uint8))
     app = start("pictures", PICTURES=":".join(map(str, paths)))
-    until(lambda: shade(screen) == (0, 160, 0), app)
+    while_running(lambda: shade(screen) == (0, 160, 0), app)
     with pytest.raises(subprocess.TimeoutExpired):
         app.wait(1)
     assert shade(screen) == (0, 160, 0)
     screen.press("space")
-    until(lambda: shade(screen) == (0, 0, 160), app)
+    while_running(lambda: shade(screen) == (0, 0, 160), app)
     screen.press("space")
     _, err = app.communicate(timeout=60)
     assert app.returncode == 0, err

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
+from tests.waiting import Patience
 
 _OPENCV = ROOT / "build" / "desktop"
 _WIDTH, _HEIGHT = 1024, 768
@@ -113,10 +114,10 @@ def desktop() -> Path:
     return folder
 
 
-def until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+def while_running(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
     """Waits until something is true while a program runs."""
-    end = time.monotonic() + _TIMEOUT_S
+    patience = Patience(_TIMEOUT_S)
     while not condition():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, "it did not become true"
+        assert patience.lasts(), "it did not become true"
         time.sleep(0.02)

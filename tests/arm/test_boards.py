@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.arm.boards import Machine, UserLand
-from tests.arm.boards.board import listens, until
+from tests.arm.boards.board import listens
 from tests.arm.boards.rootfs import SUITES
 from tests.conftest import ROOT
+from tests.waiting import until
 
 
 def test_user_land_is_an_arm_board(pi: UserLand) -> None:
@@ -51,7 +52,7 @@ def test_a_killed_test_leaves_nothing(pi: UserLand, tmp_path: Path) -> None:
     os.kill(starter.pid, signal.SIGKILL)
     starter.wait()
     starter.stdout.close()
-    until(lambda: not listens(port), 10)
+    until(lambda: not listens(port), "it still listens", 10)
     assert str(tmp_path) not in Path("/proc/mounts").read_text()
 
 

@@ -22,7 +22,7 @@ import pytest
 
 from tests.arm.boards import Machine
 from tests.conftest import run_module
-from tests.convert.boards import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.machine
 

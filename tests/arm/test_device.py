@@ -24,10 +24,11 @@ from runtime.preprocess import Preprocessor
 from runtime.scenes import draw_scene
 from tests.arm import device
 from tests.arm.boards import CORES, Board, UserLand, free_port
-from tests.arm.boards.board import listens, until
+from tests.arm.boards.board import listens
 from tests.arm.boards.cache import kept
 from tests.arm.device import PYTHON, project_wheel
 from tests.conftest import ROOT, SHARED, SHARED_ABSENT, WITH_MACHINES, run_module
+from tests.waiting import until
 
 # A minute of emulation for every test run; the rest, some minutes, belongs to make test-arm.
 _LONG = pytest.mark.machine
@@ -128,7 +129,7 @@ def test_live_page_is_served(board: UserLand) -> None:
     program = f"{PYTHON} -m apps.live /opt/test/playing-cards.tflite synthetic://cards http://127.0.0.1:{port}"
     board.run(f"nohup {program} --seconds 60 >/tmp/live.log 2>&1 </dev/null & echo $! >/tmp/live.pid")
     try:
-        until(lambda: listens(port), 60)
+        until(lambda: listens(port), "it does not listen", 60)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as page:
             assert b"<html" in page.read().lower()
     finally:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import TracebackType
 
 import pytest
+
+from tests.waiting import until
 
 _HERE = Path(__file__).parent
 _START_TIMEOUT_S = 20
@@ -49,16 +50,16 @@ class NetworkCamera:
     def start(self) -> None:
         """Starts it and waits until it listens."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + _START_TIMEOUT_S
-        while time.monotonic() < end:
-            assert self._process.poll() is None, f"{self._command} ended"
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-            except OSError:
-                time.sleep(0.05)
-            else:
-                return
-        pytest.fail(f"{self._command} did not listen within {_START_TIMEOUT_S} s")
+        until(self._listens, f"{self._command} does not listen", _START_TIMEOUT_S, 0.05)
+
+    def _listens(self) -> bool:
+        assert self._process
+        assert self._process.poll() is None, f"{self._command} ended"
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
 
     def kill(self) -> None:
         """Ends it as a power cut would."""

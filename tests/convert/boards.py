@@ -9,11 +9,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import until
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 # What a session on the board uses, and python3 only where a test puts one.
@@ -155,14 +155,6 @@ def command_lines() -> list[str]:
         with contextlib.suppress(OSError):
             found.append((process / "cmdline").read_text(errors="replace"))
     return found
-
-
-def until(true: Callable[[], bool], otherwise: str, seconds: float = 20) -> None:
-    """Waits for something."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, otherwise
-        time.sleep(0.02)
 
 
 def free_port() -> int:

@@ -17,6 +17,7 @@ import pytest
 from convert.train.checkpoint import State, load_state, save_state
 from runtime.errors import InputError, RunError
 from tests.conftest import ROOT
+from tests.waiting import Patience
 
 
 def make_state(step: int = 7) -> State:
@@ -166,9 +167,9 @@ def test_a_kill_leaves_a_whole_file(tmp_path: Path) -> None:
     for _ in range(6):
         child = subprocess.Popen([sys.executable, "-c", SAVER, str(path)], cwd=ROOT)
         before = path.stat().st_mtime_ns if path.exists() else 0
-        deadline = time.monotonic() + 30
+        patience = Patience(30)
         while not path.exists() or path.stat().st_mtime_ns == before:
-            assert time.monotonic() < deadline
+            assert patience.lasts()
             assert child.poll() is None
             time.sleep(0.002)
         time.sleep(float(random.uniform(0, 0.05)))

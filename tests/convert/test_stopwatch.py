@@ -21,8 +21,9 @@ from convert.stopwatch.address import Address
 from runtime.board import cpu_name
 from runtime.errors import EdgewrenError, InputError, RunError
 from tests.conftest import ROOT
-from tests.convert.boards import Board, command_lines, until
+from tests.convert.boards import Board, command_lines
 from tests.foreign_nets import ForeignNet
+from tests.waiting import until
 
 # Longer than any test waits: what still runs then was not stopped.
 _ENDLESS = 10_000_000

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.convert.boards import until
 from tests.deploy.boards import LightBoard
 from tests.deploy.conftest import SOURCE, Bench
+from tests.waiting import until
 
 pytestmark = pytest.mark.machine
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.convert.boards import until
 from tests.deploy.boards import LightBoard
 from tests.deploy.conftest import SOURCE, Bench
 from tests.deploy.seen import active, current, is_settled
+from tests.waiting import until
 
 # A container each, minutes together: make test-deploy.
 pytestmark = pytest.mark.machine

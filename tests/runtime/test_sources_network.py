@@ -16,17 +16,11 @@ from runtime.sources import open_lasting, open_source
 from runtime.sources.reopening import ReopeningSource
 from runtime.sources.stream import shown
 from tests.cameras import NetworkCamera, mjpeg_camera, rtsp_camera
+from tests.waiting import until
 
 CAMERAS = [pytest.param(mjpeg_camera, id="mjpeg"), pytest.param(rtsp_camera, id="rtsp")]
 # The middles of the sixth and seventh of seven bars.
 RED, BLUE = (80, 251), (80, 297)
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def check_bars(frame: Frame) -> None:

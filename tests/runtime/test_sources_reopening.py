@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from runtime.errors import RunError
 from runtime.frame import Frame
 from runtime.sources.reopening import ReopeningSource, pauses
 from tests.conftest import picture
+from tests.waiting import until
 
 
 class Flapping:
@@ -48,10 +47,7 @@ def test_pauses_go_on_growing_until_a_camera_stays(settled: float, attempts: lis
         return 0.01
 
     source = ReopeningSource("camera", Flapping, Flapping(), pause=pause, settled=settled)
-    end = time.monotonic() + 10
-    while source.state.returns < 5:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: source.state.returns >= 5)
     source.close()
     assert asked[:4] == attempts
     assert source.state.state == "ended"

@@ -21,6 +21,7 @@ from runtime.frame import Frame
 from tests.apps.media.test_store import small_disk
 from tests.apps.moments import LABELS, event
 from tests.conftest import ROOT
+from tests.waiting import Patience
 
 __all__ = ["small_disk"]
 
@@ -129,9 +130,9 @@ def test_a_full_disk_interrupts_a_recording_until_there_is_room(
     clock = iter(range(100_000))
 
     def run_until(count: int) -> None:
-        end = time.monotonic() + 10
+        patience = Patience(10)
         while len(told) < count:
-            assert time.monotonic() < end
+            assert patience.lasts()
             feed(output, [moment(next(clock) / 20)])
 
     feed(output, [moment(next(clock) / 20) for _ in range(20)])
@@ -168,9 +169,9 @@ def test_a_disk_that_becomes_read_only_is_a_line_each_and_nothing_else_stops(
     clock = iter(range(100_000))
 
     def run_until(condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + 15
+        patience = Patience(15)
         while not condition():
-            assert time.monotonic() < end
+            assert patience.lasts()
             number = next(clock)
             feed(output, [moment(number / 20, events=(event(number + 1),))])
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from tests.waiting import until
 
 _LOOPBACK = "127.0.0.1"
 
@@ -71,8 +71,8 @@ class Board(ABC):
             command = ["setpriv", "--pdeathsig", "KILL", *self.command()]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            until(self._answers, timeout)
-        except TimeoutError:
+            until(self._answers, "no answer", timeout, 0.1)
+        except AssertionError:
             self.stop()
             raise RuntimeError(f"the board gave no answer:\n{self.console()[-2000:]}") from None
 
@@ -148,16 +148,3 @@ def listens(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((_LOOPBACK, port), 2):
         return True
     return False
-
-
-def until(condition: Callable[[], bool], timeout: float, pause: float = 0.1) -> None:
-    """Waits for a condition.
-
-    Raises:
-        TimeoutError: It did not come true.
-    """
-    end = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError
-        time.sleep(pause)
