@@ -27,6 +27,8 @@ from runtime.stages import Inferred, Prepared
 MOST_IN_FLIGHT = 5
 """Frames between source and results: being prepared, waiting, in the network, waiting again, being read."""
 _WAKE_S = 0.1
+# A film that was held up for longer goes on from there; for less it makes up the time, so that it keeps its speed.
+_LATE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,10 @@ class Pipeline:
         for frame in frames(self._source, self._loop):
             self.ledger.capture()
             if self._pace:
-                self._stopping.wait(max(0.0, start + count * self._pace - time.monotonic()))
+                late = time.monotonic() - start - count * self._pace
+                self._stopping.wait(max(0.0, -late))
+                if late > _LATE_S:
+                    start += late
                 frame.captured = time.monotonic()
                 count += 1
             if self._stopping.is_set():

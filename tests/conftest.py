@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from runtime.frame import Frame
 from tests.nets import tiny_detector
@@ -25,6 +26,10 @@ NO_SKIP = os.environ.get("EDGEWREN_NO_SKIP") == "1"
 SHARED_ABSENT = "needs real weights and pictures in EDGEWREN_SHARED (default ../shared)"
 
 WITH_MACHINES = os.environ.get("EDGEWREN_MACHINES") == "1"
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=SHARED_ABSENT)
 

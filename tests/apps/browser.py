@@ -31,14 +31,14 @@ class Visit:
 
     def __init__(self, browser: Any, url: str, **options: Any) -> None:
         self.page = browser.new_context(**options).new_page()
-        self.page.set_default_timeout(30000)
+        self.page.set_default_timeout(60000)
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(url)
-        self.page.wait_for_selector("#status[data-state=live]", timeout=30000)
+        self.page.wait_for_selector("#status[data-state=live]")
 
     def layers(self) -> tuple[np.ndarray, np.ndarray]:
         """Picture ``(h, w, 3)`` and, of the same moment and size, what is drawn over it ``(h, w, 4)``."""

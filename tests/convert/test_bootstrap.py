@@ -69,7 +69,7 @@ def test_every_picture_once_is_pycocotools(pictures: int, classes: int, seed: in
     assert 0 < expected[1] < expected[0] < 100
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 4), min_size=2, max_size=8))
 def test_counts_are_pycocotools_on_copies(seed: int, counts: list[int]) -> None:
     made, dataset = random_set(len(counts), 3, seed)

@@ -110,7 +110,7 @@ def test_figures() -> None:
     assert accuracy(classes, truth) == {"top1": 25, "top5": 75}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(1, 60))
 def test_worst_classes_by_counting(seed: int, count: int) -> None:
     random = np.random.default_rng(seed)

@@ -137,7 +137,7 @@ def test_several_files_are_refused(tmp_path: Path) -> None:
         read_dataset(tmp_path)
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=200) | mutated(coco_of(PHOTOS).text().encode()))
 def test_any_bytes(data: bytes, tmp_path: Path) -> None:
     if not (tmp_path / "images").exists():
@@ -155,7 +155,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.dictionaries(st.text(max_size=4), JSON, max_size=4), indent=st.sampled_from([None, 0, 2]))
 def test_lists_are_those_of_the_json_module(value: dict[str, object], indent: int | None, tmp_path: Path) -> None:
     text = json.dumps(value, indent=indent)
@@ -167,7 +167,7 @@ def test_lists_are_those_of_the_json_module(value: dict[str, object], indent: in
         assert all(1 <= item.line <= text.count("\n") + 1 for item in items)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(JSON, min_size=1, max_size=4), key=st.sampled_from(["images", "annotations", "categories"]))
 def test_any_records(rows: list[object], key: str, tmp_path: Path) -> None:
     if not (tmp_path / "images").exists():

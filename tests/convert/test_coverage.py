@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -32,7 +32,6 @@ def test_growing_ranges_have_not(pictures: int, step: float, downwards: bool) ->
     assert not found.converged
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(128, 200))
 def test_pictures_of_one_kind_settle(seed: int, pictures: int) -> None:
     random = np.random.default_rng(seed)

@@ -183,7 +183,7 @@ CFG_TEXT = tiny_detector().cfg()
 TOKENS = sorted({*re.findall(r"[a-z_]+|\[[a-z]+\]|-?\d+", CFG_TEXT), "=", ",", "\n", "#", "[", "]", "1e400", "nan"})
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     edits=st.lists(st.tuples(st.integers(0, len(CFG_TEXT)), st.integers(0, 12), st.sampled_from(TOKENS)), max_size=4)
 )

@@ -117,7 +117,7 @@ def test_nothing_to_compare() -> None:
     assert between([], [], ["a"], [item]) == ()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 4))
 def test_difference_is_the_share_of_edges_not_in_both(seed: int, first: int, second: int) -> None:
     """Against sets of edge numbers."""

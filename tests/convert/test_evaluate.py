@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from convert.data import Dataset
@@ -82,7 +82,6 @@ def found_rows(draw: st.DrawFn) -> list[tuple[float, int, tuple[float, float, fl
     return rows
 
 
-@settings(deadline=None)
 @given(found_rows(), found_rows())
 def test_agreement_is_a_percentage_and_full_with_oneself(mine: list, theirs: list) -> None:  # type: ignore[type-arg]
     assert 0 <= agreement_f1(predictions(mine), predictions(theirs)) <= 100

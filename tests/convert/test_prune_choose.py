@@ -76,7 +76,7 @@ def within(ratio: float, limit: float) -> None:
     assert 0 <= limit < ratio
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(graphs, seeds, st.floats(0.02, 0.98), st.sampled_from(SCOPES), st.sampled_from([1, 4, 8]))
 def test_share(graph: ChannelGraph, seed: int, ratio: float, scope: Scope, multiple: int) -> None:
     scores = scores_of(graph, seed)
@@ -101,7 +101,7 @@ def test_share(graph: ChannelGraph, seed: int, ratio: float, scope: Scope, multi
             assert keep[own].sum() >= min(len(own), len(own) * (1 - ratio) - 1e-9)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(graphs, seeds, st.floats(0.05, 1.2), st.sampled_from(SCOPES), st.sampled_from([1, 8]), st.booleans())
 def test_until(graph: ChannelGraph, seed: int, level: float, scope: Scope, multiple: int, priced: bool) -> None:
     scores, costs = scores_of(graph, seed), work(graph)

@@ -73,7 +73,7 @@ def device(model: keras.Model, name: str) -> np.ndarray:
     return np.asarray(np.abs(kernel(model, name) * gain(model, name))).ravel()
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 0.99))
 def test_share_by_layer(net: keras.Model, seed: int, share: float) -> None:
     model = randomise(net, seed)
@@ -84,7 +84,7 @@ def test_share_by_layer(net: keras.Model, seed: int, share: float) -> None:
         assert size[zero].max(initial=0) <= size[~zero].min()
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 0.99))
 def test_share_of_the_whole_network(net: keras.Model, seed: int, share: float) -> None:
     model = randomise(net, seed)

@@ -60,7 +60,7 @@ def chain(steps: list[str]) -> Callable[[Any], list[Any]]:
     return build
 
 
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(st.lists(st.sampled_from(sorted(STEPS)), min_size=2, max_size=6), st.integers(0, 99))
 def test_the_function_stays_the_same(steps: list[str], seed: int) -> None:
     images = pictures(3, 8, 8)

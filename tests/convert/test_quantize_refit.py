@@ -85,7 +85,7 @@ def test_patches_against_a_loop(
             np.testing.assert_allclose(product, outputs[picture, row, column], atol=1e-4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 5), st.integers(1, 3), st.integers(1, 3), st.integers(13, 16), st.sampled_from(["same", "valid"]))
 def test_every_place_once(kernel: int, stride: int, dilation: int, size: int, padding: str) -> None:
     layer = SimpleNamespace(

@@ -33,7 +33,7 @@ def ends_of(layer: MovingRange) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("axes", [(0, 1, 2), (0, 1), None])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(KERNELS)
 def test_weights_lie_on_the_nearest_step(axes: tuple[int, ...] | None, kernel: np.ndarray) -> None:
     rounded = array(quantise_weights(kernel, axes)).astype(np.float64)
@@ -51,7 +51,7 @@ def test_weights_lie_on_the_nearest_step(axes: tuple[int, ...] | None, kernel: n
 RANGES = st.tuples(st.floats(-20, 0, width=32), st.floats(0, 20, width=32)).filter(lambda ends: ends[1] - ends[0] > 0.1)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(hnp.arrays(np.float32, 30, elements=FLOATS), RANGES)
 def test_activations_lie_on_256_steps_around_an_exact_zero(values: np.ndarray, ends: tuple[float, float]) -> None:
     values[0] = 0.0

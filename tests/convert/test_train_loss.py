@@ -157,7 +157,7 @@ def test_pictures_without_objects(kind: ClassLoss, place: BoxLoss) -> None:
 coordinates = npst.arrays(np.float32, (6, 4), elements=st.floats(0, 100, width=16))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(coordinates, coordinates)
 def test_overlap_equals_the_paper_and_the_device(first: Floats, second: Floats) -> None:
     boxes = [np.concatenate([box[:, :2], box[:, :2] + box[:, 2:] + 1], axis=1) for box in (first, second)]

@@ -50,7 +50,7 @@ def boxes_of(random: np.random.Generator, count: int) -> Floats:
     return np.concatenate([middle - size / 2, middle + size / 2], axis=1).astype(np.float32)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(seeds, st.integers(1, 40), st.integers(1, 7), st.sampled_from(RULES))
 def test_equals_the_rules_pair_by_pair(seed: int, count: int, objects: int, how: Matching) -> None:
     random = np.random.default_rng(seed)
@@ -80,7 +80,7 @@ def answering(targets: Floats, box: Floats) -> int:
     return int(((targets[:, 4] >= 0) & (targets[:, :4] == box).all(axis=1)).sum())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(seeds, st.integers(1, 6), st.sampled_from([1, 4]))
 def test_every_object_that_can_gets_its_anchors(seed: int, objects: int, at_least: int) -> None:
     """The picture has far more anchors than these objects need, so none may go without."""
@@ -102,7 +102,7 @@ def test_every_object_that_can_gets_its_anchors(seed: int, objects: int, at_leas
                 assert answering(targets, box) >= at_least
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seeds, st.sampled_from(RULES))
 def test_order_of_objects_does_not_matter(seed: int, how: Matching) -> None:
     random = np.random.default_rng(seed)

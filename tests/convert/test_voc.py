@@ -113,7 +113,7 @@ def mutated(draw: st.DrawFn, good: bytes) -> bytes:
     return bytes(data)
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=200) | mutated(GOOD.encode()))
 def test_any_bytes(data: bytes, tmp_path: Path) -> None:
     if not (tmp_path / "a.xml").exists():

@@ -162,7 +162,7 @@ def _iou(a: Sequence[float], b: Sequence[float]) -> float:
     return overlap / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - overlap)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32), st.integers(1, 6), st.sampled_from([0.3, 0.5, 0.75]))
 def test_any_data(seed: int, pictures: int, min_iou: float) -> None:
     """As the slow program says; in 0..100; whatever the order of the pictures."""
@@ -179,7 +179,7 @@ def test_any_data(seed: int, pictures: int, min_iou: float) -> None:
     assert (again.ap_11, again.ap_all) == (score.ap_11, score.ap_all)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32))
 def test_perfect_detections(seed: int) -> None:
     made, dataset = random_set(3, 2, seed)

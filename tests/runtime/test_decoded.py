@@ -78,7 +78,7 @@ def box(numbers: Any, unit: tuple[float, float]) -> tuple[float, ...]:
     return tuple(v * unit[i % 2] for i, v in enumerate((x - w / 2, y - h / 2, x + w / 2, y + h / 2)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     name=st.sampled_from(list(FORMATS)),
@@ -102,7 +102,7 @@ def test_yolov8(seed: int, name: str, score: float, units: Any, transposed: bool
     assert_same(decoder.decode(executor, score), expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     name=st.sampled_from(list(FORMATS)),
@@ -130,7 +130,7 @@ def postprocess_outputs(boxes: np.ndarray, classes: np.ndarray, scores: np.ndarr
     return Outputs(specs, list(arrays.values()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     score=st.sampled_from([0.0, 0.25, 0.5, 0.99]),
@@ -171,7 +171,7 @@ def test_absurd_numbers_give_finite_boxes(value: float) -> None:
     assert np.isfinite(decoder.decode(executor, 0.5).boxes).all()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     seed=st.integers(0, 2**32),
     name=st.sampled_from(list(FORMATS)),

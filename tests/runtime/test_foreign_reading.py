@@ -58,7 +58,7 @@ def test_every_real_file_can_be_read(shared: Path) -> None:
         assert {graph.tensors[index].name for index in graph.outputs} == {spec.name for spec in engine.outputs}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage=st.lists(st.tuples(st.integers(8, 10**6), st.integers(0, 255)), min_size=1, max_size=20))
 def test_damage_gives_a_graph_or_an_input_error(damage: list[tuple[int, int]], small: Path, tmp_path: Path) -> None:
     data = bytearray(small.read_bytes())
@@ -70,7 +70,7 @@ def test_damage_gives_a_graph_or_an_input_error(damage: list[tuple[int, int]], s
         read_metadata(path, read_graph(path).metadata)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=80))
 def test_any_bytes_as_metadata(data: bytes) -> None:
     assert read_metadata(Path("/nowhere"), data) is not None
@@ -99,7 +99,7 @@ def test_a_list_longer_than_the_file_is_not_allocated() -> None:
         Table.root(data).tables(0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.dictionaries(
         st.text("abcdefgh_", min_size=1, max_size=12),
@@ -113,7 +113,7 @@ def test_options_come_back(values: dict[str, float]) -> None:
     assert read_map(flex_map(values)) == pytest.approx({name: float(value) for name, value in values.items()}, rel=1e-6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=60))
 def test_any_bytes_as_options(data: bytes) -> None:
     with contextlib.suppress(DamagedError):

@@ -107,7 +107,7 @@ def test_damaged_archive_member(tiny_model: Path, tmp_path: Path) -> None:
         read_card(path)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=30))
 def test_any_damage_gives_a_card_or_an_input_error(
     damage: list[tuple[int, int]], tiny_model: Path, tmp_path: Path
@@ -122,7 +122,7 @@ def test_any_damage_gives_a_card_or_an_input_error(
         read_card(path)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(8, 10**9), value=st.integers(0, 255))
 def test_a_damaged_network_is_found_before_the_interpreter_sees_it(
     place: int, value: int, tiny_model: Path, tmp_path: Path

@@ -40,7 +40,7 @@ def scenes(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return boxes, scores, random.integers(0, 3, count).astype(np.int32)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 # No quotient of such boxes' areas comes so close to these that rounding would decide.
 @given(scenes(), st.sampled_from([0.0, 0.3007, 0.4503, 0.9001, 1.0]), st.sampled_from([1, 5, 100]))
 def test_equals_the_greedy_loop(scene: tuple[np.ndarray, np.ndarray, np.ndarray], threshold: float, limit: int) -> None:
@@ -96,7 +96,7 @@ def soft(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, score: floa
     return [(index, value) for index, value in kept if value >= score]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(scenes(), st.sampled_from([0.01, 0.2501, 0.6001]))
 def test_soft_suppression_equals_the_paper(scene: tuple[np.ndarray, np.ndarray, np.ndarray], score: float) -> None:
     boxes, _, classes = scene

@@ -114,6 +114,22 @@ def test_paced_file_plays_at_its_own_speed() -> None:
     assert results[-1].frame.index == 10
 
 
+def test_a_paced_file_that_was_held_up_does_not_race() -> None:
+    source = CountingSource(16, fps=50.0)
+    read = source.read
+
+    def held_up() -> Frame | None:
+        if source.next == 5:
+            time.sleep(1.5)
+        return read()
+
+    source.read = held_up  # type: ignore[method-assign]
+    captured: list[float] = []
+    with pipeline(source, paced=True, passed=lambda frame: captured.append(frame.captured)) as running_pipeline:
+        list(running_pipeline)
+    assert captured[15] - captured[5] >= 10 / 50
+
+
 def test_loop_goes_on_until_stopped() -> None:
     seen = 0
     with pipeline(CountingSource(3), loop=True) as running_pipeline:

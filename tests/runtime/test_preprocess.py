@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.card import Color, InputSpec
@@ -168,7 +168,6 @@ def test_the_smaller_picture_is_chosen_anew_for_each_frame(resize: Any) -> None:
         assert (again.width, again.height) == size
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["stretch", "letterbox"]),
     *(st.integers(1, 2000) for _ in range(2)),

@@ -151,7 +151,7 @@ def test_cards_come_go_and_move() -> None:
     assert 0 < np.median(steps) < 2
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(0, 2**31 - 1), st.integers(64, 300), st.integers(64, 300), st.floats(0, 1e6))
 def test_any_seed_and_size(seed: int, width: int, height: int, seconds: float) -> None:
     check(draw_scene(seed, width, height), width, height)

@@ -105,7 +105,7 @@ def by_the_paper(outputs: Outputs, score: float, activation: str) -> list[Row]:
     return sorted(found)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from(sorted(FORMATS)),
     st.sampled_from(ACTIVATIONS),
@@ -244,7 +244,7 @@ corner = st.floats(-50, 350)
 side = st.floats(1, 300)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.tuples(corner, corner, side, side), st.integers(0, 18), st.integers(0, 12), st.integers(0, 1))
 def test_encoded_box_is_decoded(box: tuple[float, ...], column: int, row: int, anchor: int) -> None:
     """A 300 x 200 input has 19 x 13 cells at stride 16, and their centres share the input evenly."""

@@ -38,7 +38,7 @@ def worth(weights: np.ndarray) -> float:
     return float(sum(float(weights[pair]) for pair in pairs))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(sparse_weights())
 def test_is_worth_as_much_as_scipys(weights: np.ndarray) -> None:
     optimize = pytest.importorskip("scipy.optimize", reason="SciPy comes with convert's packages and is not there")
@@ -46,7 +46,7 @@ def test_is_worth_as_much_as_scipys(weights: np.ndarray) -> None:
     assert worth(weights) == pytest.approx(best, abs=1e-9)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(sparse_weights(largest=6))
 def test_is_worth_as_much_as_the_best_of_all(weights: np.ndarray) -> None:
     wide = weights if weights.shape[0] <= weights.shape[1] else weights.T
@@ -57,7 +57,7 @@ def test_is_worth_as_much_as_the_best_of_all(weights: np.ndarray) -> None:
     assert worth(weights) == pytest.approx(max(sums), abs=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(sparse_weights(), st.integers(0, 2**32))
 def test_does_not_depend_on_the_order(weights: np.ndarray, seed: int) -> None:
     # Weights without ties have one answer.

@@ -41,7 +41,7 @@ def boxes_of(random: np.random.Generator, count: int) -> np.ndarray:
     return np.concatenate([random.uniform(0, 2000, (2, count)), random.uniform(0, 400, (2, count))])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 30))
 def test_equals_the_textbook(seed: int, count: int, steps: int) -> None:
     random = np.random.default_rng(seed)

@@ -111,7 +111,7 @@ def test_classes(per_class: bool) -> None:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32))
 def test_tracks_of_a_class_know_nothing_of_other_classes(seed: int) -> None:
     """Two classes on top of each other are tracked as each alone would be."""
@@ -142,7 +142,7 @@ def wandering(random: np.random.Generator, step: int, count: int) -> Detections:
     return seen(boxes[found], scores[found], (number % 2)[found])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32))
 def test_the_order_of_detections_does_not_matter(seed: int) -> None:
     random, shuffle = np.random.default_rng(seed), np.random.default_rng(seed + 1)
@@ -160,7 +160,7 @@ def test_the_order_of_detections_does_not_matter(seed: int) -> None:
         assert len(set(tracks.track_ids.tolist())) == len(tracks)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.floats(-4, 4),
     st.floats(-4, 4),
@@ -184,7 +184,7 @@ def test_a_steady_object_keeps_its_id_through_a_gap(
     assert middle_x(tracks)[0] == pytest.approx(x, abs=0.05 * size)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(1.0, 4.0), st.floats(-1.0, 1.0), st.floats(-0.5, 0.5), st.integers(0, 2**32))
 def test_crossing_objects_keep_their_ids(speed: float, up: float, ahead: float, seed: int) -> None:
     """One from the left, one from the right, through each other; a speed is in sizes per second."""
@@ -288,7 +288,7 @@ def test_reset_takes_any_time_and_new_ids() -> None:
     assert tracker.update(seen([box(50)]), 0.0).track_ids.tolist() == [2]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32))
 def test_anything_goes_in_and_numbers_come_out(seed: int) -> None:
     """Empty boxes, huge ones, many at one place, long and no gaps between updates."""

@@ -113,7 +113,7 @@ def as_rows(candidates: Candidates) -> list[tuple[float, int, tuple[float, ...]]
     return sorted((score, class_id, tuple(box)) for score, class_id, box in rows)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(FORMATS)), st.integers(0, 2**32), st.sampled_from([0.001, 0.1, 0.25, 0.5, 0.9]))
 def test_equals_the_paper(name: str, seed: int, score: float) -> None:
     outputs = make_outputs(name, seed)
