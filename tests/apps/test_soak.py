@@ -37,7 +37,7 @@ def test_a_session_with_everything_on_does_not_grow(tiny_model: Path) -> None:
     """Viewer, broker, recording in short segments, clips of events, state file."""
     samples = soak(tiny_model, "synthetic://cards?size=320x240", seconds=18, every=1, segment_s=2)
     grown = growth(samples)
-    assert samples[-1].frames > 200
+    assert samples[-1].frames > 50
     assert [sample.unexplained for sample in samples] == [0] * len(samples)
     assert grown.rss_mb < 8
     assert grown.threads <= 1
