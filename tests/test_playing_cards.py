@@ -215,10 +215,16 @@ def test_a_line_drawn_in_the_page_counts_a_cards_crossings(model: Path, browser:
         def side() -> float:
             return offset(page.evaluate(FACTS)["frame"] % FRAMES)
 
-        visit.until(lambda: side() < -100)
+        def counts() -> list[int]:
+            return [int(page.inner_text(f"[data-count={way}]")) for way in ("into", "out")]
+
         page.click("#add-line")
         page.mouse.click(*visit.at(0.5, 0.95))
         page.mouse.click(*visit.at(0.5, 0.05))
+        visit.until(lambda: page.locator("[data-count=into]").is_visible())
+        # However long drawing took, counting begins with the card far to the left and still on its way there.
+        visit.until(lambda: page.evaluate(FACTS)["frame"] % FRAMES > 0.85 * FRAMES)
+        before = counts()
         right, patience = False, Patience(30)
         # Twice each way, and then well away from the line.
         while (sum(crossed.values()) < 4 or abs(side()) < 150) and patience.lasts():
@@ -226,7 +232,7 @@ def test_a_line_drawn_in_the_page_counts_a_cards_crossings(model: Path, browser:
             if abs(place := side()) > 40 and (place > 0) != right:
                 right = place > 0
                 crossed[right] += 1
-        visit.until(lambda: page.locator("[data-count=into]").is_visible())
-        counted = [int(page.inner_text(f"[data-count={way}]")) for way in ("into", "out")]
-        assert counted == [crossed[True], crossed[False]] == [2, 2]
-        assert page.inner_text("#counters .by-class") == f"{RANK} 2 in, 2 out"
+        after = counts()
+        assert [crossed[True], crossed[False]] == [2, 2]
+        assert [now - then for now, then in zip(after, before, strict=True)] == [2, 2]
+        assert page.inner_text("#counters .by-class") == f"{RANK} {after[0]} in, {after[1]} out"
