@@ -1,6 +1,6 @@
 // The socket. It asks for the next picture while it unpacks the last, never further ahead:
 // a slow viewer sees fewer pictures, never older ones. A page that nobody sees asks for nothing.
-import { refresh } from "./api.js";
+import { get, refresh } from "./api.js";
 import { $, emit, state } from "./state.js";
 
 const SILENCE_MS = 15000; // a session says something every second, but a change of model takes its time
@@ -111,9 +111,9 @@ async function lost(event) {
   setTimeout(connect, delay);
   delay = Math.min(8000, delay * 2);
   if (over) return;
-  const answer = await fetch("/api/state").catch(() => null);
-  if (answer?.status === 401) setConnection("ended", "the token is no longer valid, open the new address");
-  if (answer?.status === 429) setConnection("ended", "too many viewers, trying again");
+  const status = await get("/api/state").then(() => 200, (error) => error.status);
+  if (status === 401) setConnection("ended", "the token is no longer valid, open the new address");
+  if (status === 429) setConnection("ended", "too many viewers, trying again");
 }
 
 export function connect() {

@@ -26,6 +26,13 @@ def browser(browser_path: str) -> Iterator[Any]:
         launched.close()
 
 
+def canvas_pixels(url: str) -> np.ndarray:
+    """What ``toDataURL()`` of a canvas gave, ``(h, w, 4)`` uint8 BGRA."""
+    image = cv2.imdecode(np.frombuffer(base64.b64decode(url.split(",")[1]), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert image is not None
+    return image
+
+
 class Visit:
     """A page with everything it complained about and asked for."""
 
@@ -51,14 +58,8 @@ class Visit:
                  done([view.toDataURL(), scaled.toDataURL()]);
                })))"""
         )
-        picture, drawn = (self._decoded(url) for url in urls)
+        picture, drawn = (canvas_pixels(url) for url in urls)
         return picture[:, :, :3], drawn
-
-    @staticmethod
-    def _decoded(url: str) -> np.ndarray:
-        image = cv2.imdecode(np.frombuffer(base64.b64decode(url.split(",")[1]), np.uint8), cv2.IMREAD_UNCHANGED)
-        assert image is not None
-        return image
 
     def boxes_drawn(self) -> bool:
         return bool(self.layers()[1][:, :, 3].max() > 100)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import colorsys
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+
+from tests.apps.browser import canvas_pixels
 
 _REACH = 10  # pixels of the screen around a side within which its stroke is looked for
 _STROKE = 2.0  # pixels
@@ -71,11 +71,7 @@ class Shown:
 def look(page: Any) -> Shown:
     """Holds the page for a moment and takes what it shows."""
     grabbed = page.evaluate(_GRAB)
-    return Shown(grabbed["facts"], _decoded(grabbed["picture"])[:, :, :3], _decoded(grabbed["overlay"]))
-
-
-def _decoded(url: str) -> Any:
-    return cv2.imdecode(np.frombuffer(base64.b64decode(url.split(",")[1]), np.uint8), cv2.IMREAD_UNCHANGED)
+    return Shown(grabbed["facts"], canvas_pixels(grabbed["picture"])[:, :, :3], canvas_pixels(grabbed["overlay"]))
 
 
 def _touch(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -21,7 +21,7 @@ from runtime.frame import Frame
 from tests.apps.media.test_store import small_disk
 from tests.apps.moments import LABELS, event
 from tests.conftest import ROOT
-from tests.waiting import Patience
+from tests.waiting import until
 
 __all__ = ["small_disk"]
 
@@ -130,10 +130,7 @@ def test_a_full_disk_interrupts_a_recording_until_there_is_room(
     clock = iter(range(100_000))
 
     def run_until(count: int) -> None:
-        patience = Patience(10)
-        while len(told) < count:
-            assert patience.lasts()
-            feed(output, [moment(next(clock) / 20)])
+        until(lambda: len(told) >= count, seconds=10, rest=lambda _: feed(output, [moment(next(clock) / 20)]))
 
     feed(output, [moment(next(clock) / 20) for _ in range(20)])
     (small_disk / "other").write_bytes(b"x" * 1_500_000)
@@ -169,11 +166,11 @@ def test_a_disk_that_becomes_read_only_is_a_line_each_and_nothing_else_stops(
     clock = iter(range(100_000))
 
     def run_until(condition: Callable[[], bool]) -> None:
-        patience = Patience(15)
-        while not condition():
-            assert patience.lasts()
+        def go_on(_: float) -> None:
             number = next(clock)
             feed(output, [moment(number / 20, events=(event(number + 1),))])
+
+        until(condition, seconds=15, rest=go_on)
 
     run_until(lambda: len(output.library.entries()) >= 3)
     # Descriptors that are open for writing keep a disk from becoming read-only, as here a segment's does.
