@@ -91,7 +91,7 @@ class Network:
 
 
 def _compiled(model: keras.Model) -> Any:
-    return tf.function(lambda batch: keras.tree.flatten(model(batch, training=False)))
+    return tf.function(lambda batch: keras.tree.flatten(model(batch, training=False)), autograph=False)
 
 
 def _in_batches(run: Any, samples: Floats) -> list[Floats]:
@@ -128,7 +128,7 @@ def _step(quantized: Quantized, simulation: keras.Model, makers: Mapping[str, An
     int8_probe = keras.Model(simulation.input, [simulation.get_layer(rounded_layer(p)).output for p in points])
     changes = {point: _kernel_change(makers[point]) for point in convolved}
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def step(batch: Any) -> list[dict[str, Any]]:
         floats = keras.tree.flatten(float_probe(batch, training=False))
         rounded = keras.tree.flatten(int8_probe(batch, training=False))

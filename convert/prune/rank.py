@@ -105,7 +105,7 @@ def _by_activations(
     points = list(gates)
     probe = keras.Model(gated.inputs, [gates[name].output for name in points])
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]
     def step(sample: Any) -> Any:
         results = []
         for tensor in keras.tree.flatten(probe(sample, training=False)):
@@ -155,7 +155,7 @@ def _by_outputs(
     tf.random.set_seed(seed)
     spread = spreads(run_network(gated, samples[:16]))
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]
     def step(sample: Any, here: Any) -> Any:
         with tf.GradientTape(persistent=True) as tape:
             heads = keras.tree.flatten(gated(sample, training=False))

@@ -93,7 +93,9 @@ def _step(model: keras.Model, points: Sequence[str]) -> Any:
     """A function from one picture to rows, extremes and gain of each point."""
     probe = keras.Model(model.input, [*(model.get_layer(point).output for point in points), *model.outputs])
 
-    @tf.function(input_signature=[tf.TensorSpec((1, *model.inputs[0].shape[1:]))])  # type: ignore[untyped-decorator]
+    signature = [tf.TensorSpec((1, *model.inputs[0].shape[1:]))]
+
+    @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
     def step(image: Any) -> Any:
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(image)

@@ -39,6 +39,8 @@ _MAX_INPUTS = 2304
 # The largest tensor of all pictures may take this much; fewer pictures are used where it would be more.
 _MAX_BYTES = 384 << 20
 _MAX_SAMPLES = 128
+# Places of a depthwise convolution that are turned at once: they stay in the cache.
+_BLOCK = 128
 # Weight of a place where nothing is found; the mean over all places is 1 more.
 _ANYWHERE = 0.3
 
@@ -223,17 +225,26 @@ class _Moments:
         self, patches: npt.NDArray[np.float32], outputs: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]
     ) -> None:
         """Takes in ``(n, kernel height, kernel width, channels)`` patches, their ``(n, outputs)`` and weights."""
-        count = len(patches)
-        if self._depthwise:
-            x = patches.reshape(count, -1, patches.shape[-1]).transpose(2, 0, 1).astype(np.float64)
-            y = outputs.T[..., None].astype(np.float64)
-        else:
-            x, y = patches.reshape(1, count, -1).astype(np.float64), outputs[None].astype(np.float64)
-        weighted = x.transpose(0, 2, 1) * weights.astype(np.float64)
         self._count += float(weights.sum(dtype=np.float64))
-        sums = (weighted.sum(2), (y * weights[:, None]).sum(1), weighted @ x, weighted @ y)
-        for at, term in enumerate(sums):
-            self._sums[at] = self._sums[at] + term
+        step = _BLOCK if self._depthwise else len(patches)
+        for at in range(0, len(patches), step):
+            block = slice(at, at + step)
+            for index, term in enumerate(self._terms(patches[block], outputs[block], weights[block])):
+                self._sums[index] = self._sums[index] + term
+
+    def _terms(
+        self, patches: npt.NDArray[np.float32], outputs: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]
+    ) -> tuple[Doubles, ...]:
+        """Sums over some places: inputs, outputs, inputs by inputs, inputs by outputs."""
+        count = len(patches)
+        # (groups, inputs, n) and (groups, n, outputs). BLAS takes contiguous matrices only; NumPy's own way is slow.
+        if self._depthwise:
+            x = np.ascontiguousarray(patches.reshape(count, -1, patches.shape[-1]).transpose(2, 1, 0), np.float64)
+            y = np.ascontiguousarray(outputs.T, np.float64)[..., None]
+        else:
+            x, y = patches.reshape(1, count, -1).transpose(0, 2, 1).astype(np.float64), outputs[None].astype(np.float64)
+        weighted = x * weights.astype(np.float64)
+        return weighted.sum(2), (y * weights[:, None]).sum(1), weighted @ x.transpose(0, 2, 1), weighted @ y
 
     @property
     def mean_input(self) -> Doubles:
