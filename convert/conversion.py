@@ -11,6 +11,7 @@ from convert.budget import check_budget, holds, require_detections, stored
 from convert.candidate import Candidate, Workbench
 from convert.cards import make_card, tool_versions
 from convert.data import Dataset
+from convert.quantize.apart import prepare
 from convert.quantize.calibration import check_calibration, load_calibration
 from convert.quantize.calibration_check import CalibrationReport, check_ranges
 from convert.quantize.coverage import observed_coverage
@@ -78,6 +79,7 @@ def convert(
     check_writable(target)
     samples = load_calibration(calibration, source.input)
     checked = check_calibration(samples, data, strict, say)
+    prepare()
     split = split_heads(source)
     method = _OTHERS.get(precision) or options.describe()
     quantization = Quantization(method, samples.folder, len(samples.samples), samples.sha256)

@@ -1,19 +1,30 @@
-"""The converter's own process: ``python -m convert.quantize.child FOLDER PRECISION``.
+"""The converter's own process: ``python -m convert.quantize.child``.
 
-Reads ``saved_model/`` and, where it is there, ``calibration.npy`` (float32, one sample per row) in FOLDER and writes
-``model.tflite``. Runs apart because some graphs crash the converter, and a crash must become an error line.
+TensorFlow takes seconds to load, so one process has it loaded and forks for every conversion: some graphs crash the
+converter, and a crash must become an error line. A line of input is a JSON list, FOLDER and PRECISION; the line of
+output that answers it is an exit status, negative for a signal.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+LOG = "log"
+"""File in FOLDER: what the converter and its libraries said."""
+
 
 def main(folder: Path, precision: str) -> None:
-    """Converts to the wanted precision; see ``convert.quantize.tflite.Precision``."""
+    """Converts to the wanted precision; see ``convert.quantize.tflite.Precision``.
+
+    Reads ``saved_model/`` and, where it is there, ``calibration.npy`` (float32, one sample per row) in ``folder`` and
+    writes ``model.tflite``.
+    """
     import numpy as np
     import tensorflow as tf
 
@@ -46,5 +57,41 @@ def main(folder: Path, precision: str) -> None:
     (folder / "model.tflite").write_bytes(converter.convert())
 
 
+def serve() -> None:
+    """Answers until the input ends."""
+    # Answers go out where nothing that a library prints does.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    import tensorflow as tf
+
+    # Loaded, and nothing more: TensorFlow starts its threads with its first operation, and only the forking one of
+    # a process's threads comes along.
+    assert tf.lite.TFLiteConverter
+    for line in sys.stdin.buffer:
+        folder, precision = json.loads(line)
+        process = os.fork()
+        if process == 0:
+            # Whoever waits for answers must see that this one died, though the conversion lives on.
+            answers.close()
+            _convert_and_end(Path(folder), precision)
+        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), file=answers, flush=True)
+
+
+def _convert_and_end(folder: Path, precision: str) -> None:
+    status = 1
+    try:
+        with (folder / LOG).open("wb") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        main(folder, precision)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        # Not by the way of the process that was forked: its input is not to be read on.
+        os._exit(status)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    serve()

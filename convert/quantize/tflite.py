@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -16,13 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from convert.quantize.apart import convert_apart
 from convert.quantize.heads import SplitModel
 from convert.quantize.package import rename_tensors
 from convert.quiet import quiet
-from runtime.errors import RunError
-
-_ROOT = Path(__file__).resolve().parents[2]
-
 
 Precision = Literal["int8", "mixed", "int16", "float16", "dynamic", "float32"]
 
@@ -52,7 +44,7 @@ def to_tflite(
         _export(split.model, Path(folder) / "saved_model")
         if samples is not None:
             np.save(Path(folder) / "calibration.npy", samples)
-        _run_child(Path(folder), precision)
+        convert_apart(Path(folder), precision)
         data = (Path(folder) / "model.tflite").read_bytes()
     # Keras calls a SavedModel's outputs output_0, output_1, ... in model order; the converter shuffles the tensors.
     signature = {f"output_{i}": name for i, name in enumerate(names)} | {_INPUT: input_name}
@@ -67,24 +59,3 @@ def _export(model: keras.Model, folder: Path) -> None:
     signature = [tf.TensorSpec((1, *model.inputs[0].shape[1:]), name=_INPUT)]
     with quiet():
         model.export(folder, verbose=False, input_signature=signature)
-
-
-def _run_child(folder: Path, precision: Precision) -> None:
-    environment: Mapping[str, str] = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")]),
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "CUDA_VISIBLE_DEVICES": "-1",
-    }
-    command = [sys.executable, "-m", "convert.quantize.child", str(folder), precision]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode == 0:
-        return
-    last = [line for line in done.stderr.splitlines() if line.strip()][-1:] or ["no message"]
-    if done.returncode < 0:
-        last = [f"killed by {signal.Signals(-done.returncode).name}"]
-    raise RunError(
-        f"TensorFlow's converter failed ({last[0].strip()[:300]})",
-        "expected a network it can quantise",
-        "report the network, or convert an earlier version of it",
-    )

@@ -96,7 +96,7 @@ def named(model: keras.Model) -> SplitModel:
 
 def converted(model: keras.Model, precision: Precision = "int8", samples: np.ndarray | None = None) -> bytes:
     """A ``.tflite``; the converter runs in this process, for starting one more takes seconds."""
-    with warnings.catch_warnings(), mock.patch.object(tflite, "_run_child", child.main):
+    with warnings.catch_warnings(), mock.patch.object(tflite, "convert_apart", child.main):
         warnings.simplefilter("ignore")
         return to_tflite(named(model), "image", precision, samples)
 

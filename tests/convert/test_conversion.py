@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +21,9 @@ from convert.evaluate.agreement import agreement_f1
 from convert.evaluate.detection import predict
 from convert.evaluate.keras_executor import KerasExecutor
 from convert.importers import load_source
+from convert.quantize.apart import convert_apart
 from convert.quantize.calibration import MAX_IMAGES, load_calibration
+from convert.quantize.child import LOG
 from convert.quantize.heads import SplitModel, split_heads
 from convert.quantize.ptq import DEFAULT
 from convert.quantize.tflite import to_tflite
@@ -32,6 +38,7 @@ from runtime.preprocess import Preprocessor
 from tests.conftest import picture, run_module
 from tests.convert.test_darknet_oracle import LAYERS
 from tests.nets import DarknetWriter
+from tests.waiting import until
 
 
 def test_int8_follows_float(tiny_cfg: Path, tiny_model: Path) -> None:
@@ -114,6 +121,47 @@ def test_converter_that_crashes_is_an_error_line(tmp_path: Path) -> None:
     split = SplitModel(keras.Model(image, [x]), (OutputBinding("out", "class", 0),))
     with pytest.raises(RunError, match="TensorFlow's converter failed"):
         to_tflite(split, "image", samples=np.zeros((2, 8, 8, 3), np.float32))
+
+
+@pytest.mark.parametrize("victim", ["the conversion", "the process that stays"])
+def test_converter_that_is_killed_is_an_error_line_and_comes_back(tmp_path: Path, victim: str) -> None:
+    """The kernel does that when memory is short."""
+    image = keras.Input((8, 8, 3), batch_size=1, name="image")
+    split = SplitModel(keras.Model(image, keras.layers.Conv2D(2, 3)(image)), (OutputBinding("out", "class", 0),))
+    data = to_tflite(split, "image", "float32")
+    pipe = tmp_path / "saved_model"
+    pipe.mkdir()
+    os.mkfifo(pipe / "saved_model.pb")
+    failed: list[str] = []
+
+    def convert_for_ever() -> None:
+        with pytest.raises(RunError) as error:
+            convert_apart(tmp_path, "float32")
+        failed.append(str(error.value))
+
+    waiting = threading.Thread(target=convert_for_ever)
+    waiting.start()
+    until(lambda: (tmp_path / LOG).exists(), "it does not begin", 60)
+    (server,) = _children(os.getpid())
+    (conversion,) = _children(server)
+    os.kill(conversion if victim == "the conversion" else server, signal.SIGKILL)
+    if victim != "the conversion":
+        os.kill(conversion, signal.SIGKILL)
+    waiting.join(60)
+    assert failed
+    assert "killed by SIGKILL" in failed[0]
+    assert to_tflite(split, "image", "float32") == data
+
+
+def _children(process: int) -> list[int]:
+    """Its converters: children that run this project's module."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == process and b"convert.quantize.child" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
 
 
 def test_quantize_with_data_prints_and_records_both(

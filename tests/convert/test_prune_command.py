@@ -237,7 +237,7 @@ class QuickWatch:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Converts in this process, and takes no time."""
-    monkeypatch.setattr(tflite, "_run_child", child.main)
+    monkeypatch.setattr(tflite, "convert_apart", child.main)
     monkeypatch.setattr(command, "stopwatch", lambda board, config: QuickWatch())
 
 

@@ -53,7 +53,7 @@ def test_latency_of_a_board(
     cfg: Path, board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Met within a tenth by the board's own clock, or refused with the closest point."""
-    monkeypatch.setattr(tflite, "_run_child", child.main)
+    monkeypatch.setattr(tflite, "convert_apart", child.main)
     folder = tmp_path / "work"
     prune = f"prune {cfg} -o {tmp_path}/small.tflite --data {tmp_path}/photos --rank l1".split()
     rounds = f"--rounds 1 --final-steps 0 --work {folder}".split()
