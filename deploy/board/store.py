@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import subprocess
 import tempfile
 import venv
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from deploy.board import services
 from deploy.board.bundle import Bundle, Manifest, sha256
 from deploy.board.layout import RELEASES, STORE, building, discard, is_complete, link, releases
 from deploy.board.steps import BoardError, step
@@ -36,9 +41,11 @@ def prepare(bundle: Bundle, manifest: Manifest) -> bool:
     Raises:
         BoardError: A part is missing or has another content than it should, or pip refused.
     """
-    made = _packages(bundle, manifest)
-    step("packages")
-    made |= _code(bundle, manifest)
+    with contextlib.ExitStack() as kept:
+        pip = functools.cache(lambda: kept.enter_context(_unpacked_pip(bundle)))
+        made = _packages(bundle, manifest, pip)
+        step("packages")
+        made |= _code(bundle, manifest, pip)
     step("code")
     made |= _model(bundle, manifest)
     step("model")
@@ -80,23 +87,23 @@ def _parts_of(release: Path) -> list[Path]:
     return [packages_folder(manifest), code_folder(manifest), model_folder(manifest)]
 
 
-def _packages(bundle: Bundle, manifest: Manifest) -> bool:
+def _packages(bundle: Bundle, manifest: Manifest, pip: Callable[[], Path]) -> bool:
     folder = packages_folder(manifest)
     if is_complete(folder):
         return False
     _need(bundle, "packages/", "packages")
     with building(folder):
-        _environment(folder, bundle, "packages", manifest.system_packages)
+        _environment(folder, bundle, "packages", manifest.system_packages, pip())
     return True
 
 
-def _code(bundle: Bundle, manifest: Manifest) -> bool:
+def _code(bundle: Bundle, manifest: Manifest, pip: Callable[[], Path]) -> bool:
     folder = code_folder(manifest)
     if is_complete(folder):
         return False
     _need(bundle, "code/", "code")
     with building(folder):
-        _environment(folder, bundle, "code", manifest.system_packages)
+        _environment(folder, bundle, "code", manifest.system_packages, pip())
         others = next(packages_folder(manifest).glob("lib/python*/site-packages"))
         (next(folder.glob("lib/python*/site-packages")) / "packages.pth").write_text(f"{others}\n")
     return True
@@ -127,19 +134,14 @@ def _release(bundle: Bundle, manifest: Manifest) -> bool:
     return True
 
 
-def _environment(folder: Path, bundle: Bundle, part: str, system_packages: bool) -> None:
-    """An environment with exactly the wheels of a part, each compared with its hash.
-
-    Debian's Python may lack ensurepip; pip runs from its own wheel, which travelled along.
-    """
+def _environment(folder: Path, bundle: Bundle, part: str, system_packages: bool, pip: Path) -> None:
+    """An environment with exactly the wheels of a part, each compared with its hash."""
     venv.EnvBuilder(system_site_packages=system_packages, symlinks=True, with_pip=False).create(folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".wheels-") as temporary:
         wheels = Path(temporary)
         bundle.unpack(f"{part}/", wheels)
-        bundle.unpack("pip/", wheels)
-        pip = next(wheels.glob("pip-*.whl")) / "pip"
         options = ["--no-index", "--no-deps", "--require-hashes", "--no-cache-dir", "--disable-pip-version-check", "-q"]
-        options += ["-r", str(wheels / "requirements.txt")]
+        options += ["--no-compile", "-r", str(wheels / "requirements.txt")]
         done = subprocess.run(
             [str(folder / "bin" / "python"), str(pip), "install", *options, "--find-links", str(wheels)],
             capture_output=True,
@@ -149,6 +151,31 @@ def _environment(folder: Path, bundle: Bundle, part: str, system_packages: bool)
         if done.returncode:
             errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
             raise BoardError(f"pip could not install the {part}: {(errors or [done.stderr[-200:]])[0]}")
+    _compile(next(folder.glob("lib/python*/site-packages")))
+
+
+@contextlib.contextmanager
+def _unpacked_pip(bundle: Bundle) -> Iterator[Path]:
+    """pip, ready to run; Debian's Python may lack ensurepip, so its wheel travelled along.
+
+    From the wheel itself it would be compiled whenever it runs, which takes a small board longer than installing.
+    """
+    with tempfile.TemporaryDirectory(dir=STORE, prefix=".pip-") as temporary:
+        folder = Path(temporary)
+        bundle.unpack("pip/", folder)
+        with zipfile.ZipFile(next(folder.glob("pip-*.whl"))) as wheel:
+            wheel.extractall(folder)
+        _compile(folder)
+        yield folder / "pip"
+
+
+def _compile(folder: Path) -> None:
+    """Compiles what is imported, not the tests that packages bring, on all processors.
+
+    What fails to compile is not meant for this Python; whoever imports it is told then.
+    """
+    command = [*services.PYTHON, "-m", "compileall", "-q", "-j", "0", "-x", "/tests?/", str(folder)]
+    subprocess.run(command, capture_output=True, check=False)
 
 
 def _need(bundle: Bundle, part: str, what: str) -> None:

@@ -32,6 +32,11 @@ class Candidates:
     final: bool = False
 
 
+def no_candidates() -> Candidates:
+    """Nothing found."""
+    return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32))
+
+
 def sigmoid(x: Floats) -> Floats:
     """``1 / (1 + exp(-x))`` in float32, without overflow warnings."""
     one = np.float32(1)
@@ -86,6 +91,30 @@ class Lookup:
         if self.eight_bit:
             return self._table.take(stored.view(np.uint8))
         return self._function(dequantize(stored, self._spec))
+
+
+class LookupPairs:
+    """Two functions of a box tensor's real values, x and y by the first, width and height by the second.
+
+    Args:
+        spec: The tensor.
+        first, second: As for :class:`Lookup`.
+    """
+
+    def __init__(self, spec: TensorSpec, first: Callable[[Floats], Floats], second: Callable[[Floats], Floats]) -> None:
+        self._functions = Lookup(spec, first), Lookup(spec, second)
+        tables = [by_byte(each.ascending, spec) for each in self._functions if each.ascending is not None]
+        # One table after the other: one look for both.
+        self._table = np.concatenate(tables) if tables else None
+
+    def __call__(self, stored: npt.NDArray[Any]) -> Floats:
+        """Function values of ``(n, 4)`` stored numbers, ``(n, 4)`` float32."""
+        if self._table is not None:
+            return self._table.take(stored.view(np.uint8) + _SECOND)
+        return np.hstack([self._functions[0](stored[:, :2]), self._functions[1](stored[:, 2:])])
+
+
+_SECOND = np.array([0, 0, 256, 256], np.int16)
 
 
 def stored_values(spec: TensorSpec) -> npt.NDArray[np.int16]:

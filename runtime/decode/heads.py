@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from runtime.card import HeadSpec, Kind, ModelCard
-from runtime.decode.candidates import Candidates, Floats, logit
+from runtime.decode.candidates import Candidates, Floats, logit, no_candidates
 from runtime.engine import Outputs, TensorSpec
 from runtime.errors import InputError
+from runtime.values import value
 
 # exp() of a damaged or extreme logit must not become infinity: 16 already means 8 million pixels per anchor pixel.
 _MAX_LOG_SIZE = np.float32(16)
@@ -21,22 +23,65 @@ _HIGHEST, _MARGIN = 0.999, 1e-3
 _LOWEST = 1e-34
 
 
+class Hits(NamedTuple):
+    """What reached the score in one head.
+
+    Attributes:
+        anchors: ``(n,)`` positions among the head's anchors.
+        scores: ``(n,)`` float32, 0..1.
+        class_ids: ``(n,)``.
+        geometry: ``(n, 4)`` float32: how far the centre lies from that of its place, x and y, and half the width and
+            height, all in units of the place's scale (:class:`Places`).
+    """
+
+    anchors: npt.NDArray[np.intp]
+    scores: Floats
+    class_ids: npt.NDArray[np.intp]
+    geometry: Floats
+
+
+@value
+class Places:
+    """What a head's geometry is relative to, for all its anchors in the tensors' order.
+
+    Attributes:
+        scale: ``(anchors, 4)`` float32 pixels per unit of the geometry.
+        centre: ``(anchors, 2)`` float32 pixels, x before y.
+    """
+
+    scale: Floats
+    centre: Floats
+
+
 class Head(Protocol):
     """One scale, bound to its output tensors."""
+
+    places: Places
 
     def set_score(self, score: float) -> None:
         """Works out the stored numbers that can reach a score."""
 
-    def decode(self, outputs: Outputs) -> Candidates | None:
-        """The head's candidates, ``None`` when there are none."""
+    def find(self, outputs: Outputs) -> Hits | None:
+        """What reaches the score, ``None`` when nothing does."""
 
 
 class HeadsDecoder:
-    """Decodes head after head and joins what they find."""
+    """Asks head after head what it finds and works out the boxes of all together.
+
+    After a network has filled the caches it is the number of NumPy's calls that counts, not the arithmetic in them.
+    """
 
     def __init__(self, heads: Sequence[Head]) -> None:
         self._heads = heads
         self._score = -1.0
+        counts = [len(head.places.centre) for head in heads]
+        self._first = [sum(counts[:index]) for index in range(len(counts))]
+        self._places = np.hstack(
+            [
+                np.concatenate([head.places.scale for head in heads]),
+                np.concatenate([head.places.centre for head in heads]),
+            ]
+        )
 
     def decode(self, outputs: Outputs, score: float) -> Candidates:
         """Candidates with a score of at least ``score``, in no particular order, before suppression."""
@@ -44,16 +89,27 @@ class HeadsDecoder:
             for head in self._heads:
                 head.set_score(score)
             self._score = score
-        parts = [part for head in self._heads if (part := head.decode(outputs)) is not None]
-        if len(parts) == 1:
-            return parts[0]
-        if not parts:
-            return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32))
-        return Candidates(
-            np.concatenate([part.boxes for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.class_ids for part in parts]),
-        )
+        found = []
+        for head, first in zip(self._heads, self._first, strict=True):
+            if (hits := head.find(outputs)) is not None:
+                anchors = hits.anchors
+                anchors += first
+                found.append(hits)
+        if not found:
+            return no_candidates()
+        hits = found[0] if len(found) == 1 else Hits(*map(np.concatenate, zip(*found, strict=True)))
+        return Candidates(self._boxes(hits.anchors, hits.geometry), hits.scores, hits.class_ids.astype(np.int32))
+
+    def _boxes(self, anchors: npt.NDArray[np.intp], geometry: Floats) -> Floats:
+        """``(n, 4)`` corners in tensor pixels; the geometry is used up."""
+        places = self._places.take(anchors, axis=0)
+        geometry *= places[:, :4]
+        centre, half = geometry[:, :2], geometry[:, 2:]
+        centre += places[:, 4:]
+        boxes = np.empty_like(geometry)
+        np.subtract(centre, half, out=boxes[:, :2])
+        np.add(centre, half, out=boxes[:, 2:])
+        return boxes
 
 
 def bind(

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from runtime.card import ModelCard
-from runtime.decode.candidates import Candidates, dequantize
-from runtime.decode.single import find_output, finite, no_candidates
+from runtime.decode.candidates import Candidates, dequantize, no_candidates
+from runtime.decode.single import find_output, finite
 from runtime.engine import Executor, Outputs
 from runtime.errors import InputError
 

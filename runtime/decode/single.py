@@ -9,17 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.card import Kind, ModelCard
-from runtime.decode.candidates import Candidates, Floats
+from runtime.decode.candidates import Floats
 from runtime.engine import Executor, TensorSpec
 from runtime.errors import InputError
 
 # A damaged network may give any float; products and sums of numbers up to here stay finite.
 _FAR = np.float32(1e6)
-
-
-def no_candidates() -> Candidates:
-    """Nothing found."""
-    return Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32))
 
 
 def find_output(card: ModelCard, executor: Executor, kind: Kind) -> int:

@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.card import HeadSpec, ModelCard
-from runtime.decode.candidates import Candidates, Floats, Lookup, by_byte, dequantize, sigmoid, stored_values
-from runtime.decode.heads import HeadsDecoder, bind, cell_grid, half_size, loose_bound, loose_logit
+from runtime.decode.candidates import Floats, Lookup, LookupPairs, by_byte, dequantize, sigmoid, stored_values
+from runtime.decode.heads import HeadsDecoder, Hits, Places, bind, cell_grid, half_size, loose_bound, loose_logit
 from runtime.engine import Executor, Outputs, TensorSpec
 
 # Damaged float tensors: products and differences of numbers within these limits stay finite.
@@ -34,7 +34,7 @@ _MAX_LOGIT = np.float32(1e30)
 # Farther apart than any two stored numbers of 16 bits.
 _MAX_STEPS = 1 << 17
 
-_Hits = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Floats]
+_Found = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Floats]
 
 
 class SsdDecoder(HeadsDecoder):
@@ -68,34 +68,24 @@ class _Head:
             else _Sigmoid(outputs[self._class], classes)
         )
         centre, size = map(np.float32, card.decoder.variances)
-        self._shift_of = Lookup(outputs[self._box], lambda t: _clip(t, _MAX_OFFSET) * centre)
-        self._half_of = Lookup(outputs[self._box], lambda t: half_size(_clip(t, _MAX_OFFSET) * size))
-        self._centre, self._anchor = _anchors(spec, cells, (card.input.width, card.input.height))
+        self._geometry_of = LookupPairs(
+            outputs[self._box],
+            lambda t: _clip(t, _MAX_OFFSET) * centre,
+            lambda t: half_size(_clip(t, _MAX_OFFSET) * size),
+        )
+        self.places = _places_of(spec, cells, (card.input.width, card.input.height))
 
     def set_score(self, score: float) -> None:
         """Works out the stored numbers that can reach a score."""
         self._score_of.set_score(score)
 
-    def decode(self, outputs: Outputs) -> Candidates | None:
-        """The head's candidates, ``None`` when there are none."""
+    def find(self, outputs: Outputs) -> Hits | None:
+        """What reaches the score, ``None`` when nothing does."""
         anchors, class_ids, scores = self._score_of(outputs.output_view(self._class).reshape(-1))
         if not len(anchors):
             return None
-        return Candidates(self._boxes(outputs, anchors), scores, class_ids.astype(np.int32))
-
-    def _boxes(self, outputs: Outputs, anchors: npt.NDArray[np.intp]) -> Floats:
-        """``(n, 4)`` corners in tensor pixels of the anchors at the given positions."""
         offsets = outputs.output_view(self._box).reshape(-1, 4).take(anchors, axis=0)
-        anchor = self._anchor.take(anchors, axis=0)
-        centre = self._shift_of(np.ascontiguousarray(offsets[:, :2]))
-        centre *= anchor
-        centre += self._centre.take(anchors, axis=0)
-        half = self._half_of(np.ascontiguousarray(offsets[:, 2:]))
-        half *= anchor
-        boxes = np.empty((len(anchors), 4), np.float32)
-        np.subtract(centre, half, out=boxes[:, :2])
-        np.add(centre, half, out=boxes[:, 2:])
-        return boxes
+        return Hits(anchors, scores, class_ids, self._geometry_of(offsets))
 
 
 class _Sigmoid:
@@ -122,7 +112,7 @@ class _Sigmoid:
         misses = np.count_nonzero(ascending < score)
         self._bound = None if misses == len(ascending) else self._spec.dtype.type(stored_values(self._spec)[misses])
 
-    def __call__(self, stored: npt.NDArray[Any]) -> _Hits:
+    def __call__(self, stored: npt.NDArray[Any]) -> _Found:
         """Anchor, class and score of what reaches the score; ``stored`` is the flat class tensor."""
         if self._bound is None:
             return _NOTHING
@@ -161,7 +151,7 @@ class _Softmax:
             table = by_byte(bound.astype(self._spec.dtype), self._spec)
             self._bounds = np.repeat(table[:, None], self._classes, axis=1)
 
-    def __call__(self, stored: npt.NDArray[Any]) -> _Hits:
+    def __call__(self, stored: npt.NDArray[Any]) -> _Found:
         """Anchor, class and score of what reaches the score; ``stored`` is the flat class tensor."""
         rows = stored.reshape(-1, self._classes)
         hits = self._may_pass(rows).reshape(-1).nonzero()[0]
@@ -191,7 +181,7 @@ class _Softmax:
         return real if self._spec.quantized else _clip(real, _MAX_LOGIT)
 
 
-_NOTHING: _Hits = (np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.float32))
+_NOTHING: _Found = (np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.float32))
 
 
 def _places(hits: npt.NDArray[np.intp], classes: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -211,8 +201,8 @@ def _clip(x: Floats, limit: np.float32) -> Floats:
     return np.clip(x, -limit, limit)
 
 
-def _anchors(spec: HeadSpec, cells: tuple[int, int], size: tuple[int, int]) -> tuple[Floats, Floats]:
-    """Centre and size in pixels, ``(rows * columns * anchors, 2)`` each, x before y."""
+def _places_of(spec: HeadSpec, cells: tuple[int, int], size: tuple[int, int]) -> Places:
+    """Offsets and sizes are in units of the anchor, centres those of the cells."""
     cell, anchor = cell_grid(spec, *cells)
     step = np.array([size[0] / cells[1], size[1] / cells[0]])
-    return np.asarray((cell + 0.5) * step, np.float32), anchor
+    return Places(np.hstack([anchor, anchor]), np.asarray((cell + 0.5) * step, np.float32))

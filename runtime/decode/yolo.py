@@ -21,8 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.card import ModelCard
-from runtime.decode.candidates import Candidates, Floats, Lookup, by_byte, sigmoid, stored_values
-from runtime.decode.heads import HeadsDecoder, bind, cell_grid, half_size, loose_bound
+from runtime.decode.candidates import (
+    Lookup,
+    LookupPairs,
+    by_byte,
+    sigmoid,
+    stored_values,
+)
+from runtime.decode.heads import HeadsDecoder, Hits, Places, bind, cell_grid, half_size, loose_bound
 from runtime.engine import Executor, Outputs, TensorSpec
 from runtime.values import value
 
@@ -57,10 +63,10 @@ class _Head:
         self._class_of = Lookup(self._class_spec, sigmoid)
         factor, stride = np.float32(spec.scale_xy), np.float32(spec.stride)
         shift = (factor - np.float32(1)) / np.float32(2)
-        self._centre_of = Lookup(outputs[self._box], lambda t: (factor * sigmoid(t) - shift) * stride)
-        self._half_of = Lookup(outputs[self._box], half_size)
-        cell, self._anchor = cell_grid(spec, rows, columns)
-        self._corner = cell * stride
+        self._geometry_of = LookupPairs(outputs[self._box], lambda t: (factor * sigmoid(t) - shift) * stride, half_size)
+        cell, anchor = cell_grid(spec, rows, columns)
+        # The centre is in pixels already.
+        self.places = Places(np.hstack([np.ones_like(anchor), anchor]), cell * stride)
         self._score = 0.0
         self._bounds = _Bounds(None, None)
 
@@ -71,8 +77,8 @@ class _Head:
             self._objectness_of, self._class_of, self._objectness_spec, self._class_spec, score, self._classes
         )
 
-    def decode(self, outputs: Outputs) -> Candidates | None:
-        """The head's candidates, ``None`` when there are none."""
+    def find(self, outputs: Outputs) -> Hits | None:
+        """What reaches the score, ``None`` when nothing does."""
         if self._bounds.objectness is None:
             return None
         stored = outputs.output_view(self._objectness).reshape(-1)
@@ -83,24 +89,14 @@ class _Head:
         classes = outputs.output_view(self._class).reshape(-1, self._classes).take(anchors, axis=0)
         if self._bounds.classes is not None:
             rows, class_ids = (classes >= self._bounds.classes.take(stored.view(np.uint8), axis=0)).nonzero()
-            scores = self._objectness_of(stored).take(rows) * self._class_of(classes[rows, class_ids])
+            scores = self._objectness_of(stored.take(rows)) * self._class_of(classes[rows, class_ids])
         else:
             every = self._objectness_of(stored)[:, None] * self._class_of(classes)
             rows, class_ids = (every >= self._score).nonzero()
             scores = every[rows, class_ids]
-        return Candidates(self._boxes(outputs, anchors.take(rows)), scores, class_ids.astype(np.int32))
-
-    def _boxes(self, outputs: Outputs, anchors: npt.NDArray[np.intp]) -> Floats:
-        """``(n, 4)`` corners in tensor pixels of the anchors at the given positions."""
+        anchors = anchors.take(rows)
         offsets = outputs.output_view(self._box).reshape(-1, 4).take(anchors, axis=0)
-        centre = self._centre_of(np.ascontiguousarray(offsets[:, :2]))
-        centre += self._corner.take(anchors, axis=0)
-        half = self._half_of(np.ascontiguousarray(offsets[:, 2:]))
-        half *= self._anchor.take(anchors, axis=0)
-        boxes = np.empty((len(anchors), 4), np.float32)
-        np.subtract(centre, half, out=boxes[:, :2])
-        np.add(centre, half, out=boxes[:, 2:])
-        return boxes
+        return Hits(anchors, scores, class_ids, self._geometry_of(offsets))
 
 
 @value

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from runtime.card import ModelCard
-from runtime.decode.candidates import Candidates, dequantize
-from runtime.decode.single import corners, find_output, loose_number, no_candidates, unit_pixels
+from runtime.decode.candidates import Candidates, dequantize, no_candidates
+from runtime.decode.single import corners, find_output, loose_number, unit_pixels
 from runtime.engine import Executor, Outputs
 from runtime.errors import InputError
 
