@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,10 @@ class Workbench:
             self._reference = predict(Detector(self._card, executor), self._data, Progress("float"))
         return self._reference
 
+    @functools.cached_property
+    def _reference_ap(self) -> tuple[float | None, float | None]:
+        return _ap(self.reference, self._data, self._card) if self._data else (None, None)
+
     def convert(self, quantized: Quantized | None, precision: Precision = "int8") -> Candidate:
         """Converts and measures.
 
@@ -105,19 +110,18 @@ class Workbench:
             card = dataclasses.replace(card, delegation=Delegation(ops.delegated, len(ops.ops), ops.partitions))
             if self._data is None:
                 return Candidate(bare, card)
-            reference = self.reference
+            float_ap = self._reference_ap
             predictions = predict(Detector(card, engine), self._data, Progress("int8"))
-        accuracy = _accuracy(reference, predictions, self._data, card)
+        accuracy = Accuracy(
+            self._data.name,
+            len(self._data.truths),
+            *float_ap,
+            *_ap(predictions, self._data, card),
+            # Not rounded: a budget is decided on these.
+            agreement_f1(predictions, self.reference),
+            settings_text(card),
+        )
         return Candidate(bare, dataclasses.replace(card, accuracy=(accuracy,)), predictions)
-
-
-def _accuracy(
-    reference: Sequence[Prediction], predictions: Sequence[Prediction], data: Dataset, card: ModelCard
-) -> Accuracy:
-    float_ap, int8_ap = (_ap(found, data, card) for found in (reference, predictions))
-    agreement = agreement_f1(predictions, reference)
-    # Not rounded: a budget is decided on these.
-    return Accuracy(data.name, len(data.truths), *float_ap, *int8_ap, agreement, settings_text(card))
 
 
 def _ap(predictions: Sequence[Prediction], data: Dataset, card: ModelCard) -> tuple[float | None, float | None]:
