@@ -82,9 +82,7 @@ def everywhere(
         orders = {target.name: Order(command, agent) for target in targets}
         outcomes: dict[str, Outcome] = {}
         if len(targets) == 1:
-            # Whether one board lets this user in, and sudo does, is seen soon enough when it does not. Connecting takes
-            # a small board as long as Ansible takes to load.
-            Link(targets[0].address, config).open_ahead()
+            # Whether one board lets this user in, and sudo does, is seen soon enough when it does not.
             outcomes = run_play(targets, orders, config=config, password=password)
             if any(outcome.lost for outcome in outcomes.values()):
                 # Asked again for the reason in words, if it still cannot be reached.

@@ -73,6 +73,14 @@ def _drill(text: str) -> str:
     return text
 
 
+def _targets_to_equip(arguments: argparse.Namespace) -> list[Target]:
+    """Boards that are to get a release."""
+    targets = _targets(arguments)
+    for target in targets:
+        target.check_model()
+    return targets
+
+
 def _targets(arguments: argparse.Namespace) -> list[Target]:
     values = {name: getattr(arguments, name, None) for name in ("model", "source", "port", "options")}
     given = {name: value for name, value in values.items() if value is not None}
@@ -105,7 +113,7 @@ def _complain(line: str) -> None:
 def _check(arguments: argparse.Namespace) -> int:
     from deploy.preflight import examine, preflight
 
-    targets = _targets(arguments)
+    targets = _targets_to_equip(arguments)
     found = preflight(targets, arguments.ssh_config, _password(), _complain)
     for target in targets:
         for finding in examine(target, found[target.name]):
@@ -118,7 +126,7 @@ def _install(arguments: argparse.Namespace) -> int:
     from deploy.engine import Rollout
 
     rollout = Rollout(arguments.canary, arguments.batch, arguments.max_fail) if arguments.inventory else None
-    targets = _targets(arguments)
+    targets = _targets_to_equip(arguments)
     password = _password()
     return install(targets, arguments.ssh_config, password, _ask_password, rollout, arguments.drill, _complain)
 

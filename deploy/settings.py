@@ -53,6 +53,18 @@ class Target:
     address: Address
     settings: Settings = field(compare=False)
 
+    def check_model(self) -> None:
+        """Whether there is anything to deploy; what is on a board already needs no file here.
+
+        Raises:
+            InputError: The model file does not exist.
+        """
+        model = self.settings.model
+        if not model.is_file():
+            built = model == _built(model.stem)
+            action = f"make models MODELS={model.stem}" if built else "give MODEL=file.tflite"
+            raise InputError(f"{self.name}: {model}: no such file", "expected a model file", action)
+
 
 def settings_from(values: dict[str, Any], where: str) -> Settings:
     """Settings from an inventory's variables or a command line.
@@ -65,10 +77,7 @@ def settings_from(values: dict[str, Any], where: str) -> Settings:
         InputError: A value that cannot be right.
     """
     model = str(values.get("model") or "playing-cards")
-    path = Path(model if model.endswith(".tflite") else f"build/models/{model}.tflite")
-    if not path.is_file():
-        action = "give MODEL=file.tflite" if model.endswith(".tflite") else f"make models MODELS={model}"
-        raise InputError(f"{where}: {path}: no such file", "expected a model file", action)
+    path = Path(model) if model.endswith(".tflite") else _built(model)
     port = str(values.get("port", 8080))
     if not port.isdecimal() or not (port == "0" or 1024 <= int(port) <= 65535):
         raise InputError(f"{where}: port {port}", "expected 1024 to 65535, or 0 for no page", "the service is not root")
@@ -79,3 +88,8 @@ def settings_from(values: dict[str, Any], where: str) -> Settings:
         if not word or not word.isprintable() or re.search(r"[\s\"'\\%$;]", word):
             raise InputError(f"{where}: {word!r}", "expected a word without spaces, quotes, $ and %", "choose another")
     return Settings(path, source, int(port), tuple(words))
+
+
+def _built(name: str) -> Path:
+    """Where ``make models`` puts a recipe's model."""
+    return Path("build/models") / f"{name}.tflite"

@@ -54,15 +54,7 @@ def _sockets() -> Path:
     return folder
 
 
-# Those that were begun before anybody needed them.
-_begun: list[subprocess.Popen[bytes]] = []
-
-
 def _close(folder: Path) -> None:
-    for connecting in _begun:
-        # One that came about has gone to the background already.
-        connecting.kill()
-        connecting.wait()
     for socket in folder.iterdir():
         command = ["ssh", "-F", "none", "-O", "exit", "-o", f"ControlPath={socket}", "board"]
         subprocess.run(command, capture_output=True, timeout=10, check=False)
@@ -85,12 +77,6 @@ class Link:
             raise InputError("there is no ssh on this machine", "expected OpenSSH", "sudo apt install openssh-client")
         self.address = address
         self._command = ["ssh", *ssh_arguments(config), *address.arguments]
-
-    def open_ahead(self) -> None:
-        """Begins to connect and returns at once; errors are for those to tell who ask afterwards."""
-        command = [self._command[0], "-N", *self._command[1:]]
-        nothing = subprocess.DEVNULL
-        _begun.append(subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing))
 
     def run(self, command: Sequence[str], given: bytes = b"", seconds: float = 120) -> Said:
         """Runs a command there.

@@ -10,6 +10,7 @@ import pytest
 
 from convert.stopwatch.address import Address
 from deploy import preflight
+from deploy.cli import main
 from deploy.preflight import Facts, ask, examine
 from deploy.settings import Settings, Target, settings_from
 from runtime.errors import InputError
@@ -78,6 +79,24 @@ def test_settings_that_cannot_be_right(tmp_path: Path, value: dict[str, Any]) ->
     (tmp_path / "m.tflite").touch()
     with pytest.raises(InputError, match="expected"):
         settings_from({"model": str(tmp_path / "m.tflite"), **value}, "here")
+
+
+@pytest.mark.parametrize(
+    ("model", "fix"), [("", "make models MODELS=playing-cards"), ("mine.tflite", "give MODEL=file.tflite")]
+)
+def test_only_a_new_release_needs_a_model_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, fix: str
+) -> None:
+    """Any laptop with this program can take a board back, look at it or clean it."""
+    monkeypatch.chdir(tmp_path)
+    words = ["nobody@127.0.0.1:1", *(["--model", model] if model else [])]
+    for command in ("check", "install"):
+        with pytest.raises(InputError, match="no such file") as missing:
+            main([command, *words])
+        assert missing.value.action == fix
+    for command in ("rollback", "status", "logs", "undeploy"):
+        with pytest.raises(InputError, match=r"cannot be reached|refused"):
+            main([command, words[0]])
 
 
 @pytest.fixture
