@@ -111,7 +111,7 @@ test: setup-dev $(ORACLE)/.ready ## the whole test suite, set-up included
 	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-arm: setup-dev ## the device side on emulated ARM boards, deployments to machines included (Debian, root)
-	@EDGEWREN_MACHINES=1 $(PY) -m pytest -n 0 tests/arm
+	@EDGEWREN_MACHINES=1 $(PY) -m pytest -n 2 --dist loadfile tests/arm
 
 test-deploy: setup-dev ## releases, switches, sandbox and interruptions on boards in containers with systemd (Debian, root)
 	@EDGEWREN_MACHINES=1 $(PY) -m pytest -n 0 tests/deploy

@@ -70,8 +70,10 @@ class _Converter:
             return self._end()
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends it, and a conversion that nobody waits for any more."""
         with self._lock:
+            if self._process:
+                self._process.kill()
             self._end()
 
     def _end(self) -> tuple[int, str]:

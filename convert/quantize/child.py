@@ -7,8 +7,10 @@ output that answers it is an exit status, negative for a signal.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from typing import Any
 
 LOG = "log"
 """File in FOLDER: what the converter and its libraries said."""
+_PR_SET_PDEATHSIG = 1
 
 
 def main(folder: Path, precision: str) -> None:
@@ -80,6 +83,7 @@ def serve() -> None:
 def _convert_and_end(folder: Path, precision: str) -> None:
     status = 1
     try:
+        _end_with_parent()
         with (folder / LOG).open("wb") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
@@ -91,6 +95,13 @@ def _convert_and_end(folder: Path, precision: str) -> None:
         sys.stderr.flush()
         # Not by the way of the process that was forked: its input is not to be read on.
         os._exit(status)
+
+
+def _end_with_parent() -> None:
+    """Nobody waits for a conversion whose parent is gone; prctl(2), where there is Linux."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from tests.arm.boards import Machine, UserLand
+from tests.arm.boards import UserLand
 from tests.arm.boards.board import listens
 from tests.arm.boards.rootfs import SUITES
 from tests.conftest import ROOT
@@ -54,9 +52,3 @@ def test_a_killed_test_leaves_nothing(pi: UserLand, tmp_path: Path) -> None:
     starter.stdout.close()
     until(lambda: not listens(port), "it still listens", 10)
     assert str(tmp_path) not in Path("/proc/mounts").read_text()
-
-
-@pytest.mark.machine
-def test_machine_boots_with_a_camera(machine: Machine) -> None:
-    said = machine.run("uname -m; systemctl is-system-running --wait; stat -c %G /dev/video0; sudo id -u")
-    assert said.split() == ["aarch64", "running", "video", "0"]

@@ -116,6 +116,11 @@ def token(machine: Machine, models: tuple[Path, Path]) -> str:
     return address.rpartition("=")[2]
 
 
+def test_machine_boots_with_a_camera(machine: Machine) -> None:
+    said = machine.run("uname -m; systemctl is-system-running --wait; stat -c %G /dev/video0; sudo id -u")
+    assert said.split() == ["aarch64", "running", "video", "0"]
+
+
 def test_the_page_shows_the_camera(machine: Machine, token: str) -> None:
     until(lambda: is_well(machine), "no page", 60)
     seen = picture(machine, token)
