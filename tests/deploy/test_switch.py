@@ -29,6 +29,17 @@ def board(deployed: Bench) -> LightBoard:
     return deployed.board()
 
 
+def test_what_is_imported_is_compiled_and_nothing_else_is_left(board: LightBoard) -> None:
+    """The service may not write there: what is not compiled now would be compiled at every start."""
+    store = board.root / "opt/edgewren/store"
+    assert list(store.glob(".*")) == []
+    (packages,) = store.glob("packages-*/lib/python*/site-packages")
+    (code,) = store.glob("code-*/lib/python*/site-packages")
+    for folder in (packages / "numpy", packages / "cv2", packages / "tornado", code / "runtime", code / "apps"):
+        assert list(folder.glob("__pycache__/__init__.*.pyc")), folder
+    assert [path for path in packages.rglob("*.pyc") if {"test", "tests"} & set(path.parts)] == []
+
+
 def test_a_lost_connection_ends_well_either_way(deployed: Bench, board: LightBoard, page: Page) -> None:
     before = current(board)
     what = ["--model", str(deployed.models[1]), "--source", SOURCE, "--ssh-config", str(board.config)]
