@@ -14,7 +14,7 @@ from tests.arm.boards.rootfs import SUITES, rootfs
 
 _PLACE = "/opt/edgewren"
 PYTHON = f"{_PLACE}/bin/python"
-_WHEELS, _PIP = "/opt/wheels", "/opt/pip"
+_WHEELS = "/opt/wheels"
 # pip compares whole tags: all C libraries that wheels are built for, up to that of bookworm.
 _PLATFORMS = ("manylinux2014_aarch64", *(f"manylinux_2_{minor}_aarch64" for minor in range(17, 37)))
 
@@ -36,12 +36,12 @@ def _equip(suite: str, wheels: Path, target: Path) -> None:
             board.run(f"mkdir -p {_WHEELS} && python3 -m venv --without-pip {_PLACE}", user="root")
             board.send([*wheels.iterdir(), wheel], _WHEELS, user="root")
             # Emulated, compiling takes longer than all else: pip once, and of the packages not their tests.
-            compiled = f"{PYTHON} -m compileall -q -j 0 -x '/tests?/'"
-            board.run(f"python3 -m zipfile -e {_WHEELS}/pip-*.whl {_PIP} && {compiled} {_PIP}", user="root")
+            compiled = f"{PYTHON} -m compileall -q -j 0 -x '/tests?/' {_PLACE}/lib"
+            unpacked = f"python3 -m zipfile -e {_WHEELS}/pip-*.whl {_PLACE}/lib/python3.*/site-packages"
+            board.run(f"{unpacked} && {compiled}", user="root", timeout=600)
             options = f"--quiet --no-index --no-compile --find-links {_WHEELS}"
-            wanted = f"pip '{_WHEELS}/{wheel.name}[device]'"
-            board.run(f"{PYTHON} {_PIP}/pip install {options} {wanted}", user="root", timeout=600)
-            board.run(f"{compiled} {_PLACE}/lib", user="root", timeout=600)
+            board.run(f"{PYTHON} -m pip install {options} '{_WHEELS}/{wheel.name}[device]'", user="root", timeout=600)
+            board.run(compiled, user="root", timeout=600)
         inside = target / _PLACE.lstrip("/")
         inside.parent.mkdir(parents=True)
         subprocess.run(["cp", "-a", board.path(_PLACE), inside], check=True)
