@@ -74,7 +74,7 @@ def serve() -> None:
         folder, precision = json.loads(line)
         process = os.fork()
         if process == 0:
-            # Whoever waits for answers must see that this one died, though the conversion lives on.
+            # Whoever waits for answers must see at once when the process that gives them is gone.
             answers.close()
             _convert_and_end(Path(folder), precision)
         print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), file=answers, flush=True)

@@ -75,6 +75,7 @@ class Lookup:
     Attributes:
         eight_bit: Whether there is a table.
         ascending: Function values in the order of ascending stored numbers; ``None`` without a table.
+        table: The same in the order of the bytes that store the numbers.
     """
 
     def __init__(self, spec: TensorSpec, function: Callable[[Floats], Floats]) -> None:
@@ -82,14 +83,15 @@ class Lookup:
         self._function = function
         self.eight_bit = spec.dtype in (np.int8, np.uint8) and spec.quantized
         self.ascending: Floats | None = None
+        self.table: Floats | None = None
         if self.eight_bit:
             self.ascending = function(dequantize(stored_values(spec), spec))
-            self._table = by_byte(self.ascending, spec)
+            self.table = by_byte(self.ascending, spec)
 
     def __call__(self, stored: npt.NDArray[Any]) -> Floats:
         """Function values of stored numbers, same shape."""
-        if self.eight_bit:
-            return self._table.take(stored.view(np.uint8))
+        if self.table is not None:
+            return self.table.take(stored.view(np.uint8))
         return self._function(dequantize(stored, self._spec))
 
 
@@ -103,7 +105,7 @@ class LookupPairs:
 
     def __init__(self, spec: TensorSpec, first: Callable[[Floats], Floats], second: Callable[[Floats], Floats]) -> None:
         self._functions = Lookup(spec, first), Lookup(spec, second)
-        tables = [by_byte(each.ascending, spec) for each in self._functions if each.ascending is not None]
+        tables = [each.table for each in self._functions if each.table is not None]
         # One table after the other: one look for both.
         self._table = np.concatenate(tables) if tables else None
 

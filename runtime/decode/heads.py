@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -75,13 +76,8 @@ class HeadsDecoder:
         self._heads = heads
         self._score = -1.0
         counts = [len(head.places.centre) for head in heads]
-        self._first = [sum(counts[:index]) for index in range(len(counts))]
-        self._places = np.hstack(
-            [
-                np.concatenate([head.places.scale for head in heads]),
-                np.concatenate([head.places.centre for head in heads]),
-            ]
-        )
+        self._first = list(accumulate(counts[:-1], initial=0))
+        self._places = np.concatenate([np.hstack([head.places.scale, head.places.centre]) for head in heads])
 
     def decode(self, outputs: Outputs, score: float) -> Candidates:
         """Candidates with a score of at least ``score``, in no particular order, before suppression."""
@@ -92,9 +88,7 @@ class HeadsDecoder:
         found = []
         for head, first in zip(self._heads, self._first, strict=True):
             if (hits := head.find(outputs)) is not None:
-                anchors = hits.anchors
-                anchors += first
-                found.append(hits)
+                found.append(hits._replace(anchors=hits.anchors + first))
         if not found:
             return no_candidates()
         hits = found[0] if len(found) == 1 else Hits(*map(np.concatenate, zip(*found, strict=True)))

@@ -21,13 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.card import ModelCard
-from runtime.decode.candidates import (
-    Lookup,
-    LookupPairs,
-    by_byte,
-    sigmoid,
-    stored_values,
-)
+from runtime.decode.candidates import Lookup, LookupPairs, by_byte, sigmoid, stored_values
 from runtime.decode.heads import HeadsDecoder, Hits, Places, bind, cell_grid, half_size, loose_bound
 from runtime.engine import Executor, Outputs, TensorSpec
 from runtime.values import value

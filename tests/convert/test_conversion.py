@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -38,6 +37,7 @@ from runtime.preprocess import Preprocessor
 from tests.conftest import picture, run_module
 from tests.convert.test_darknet_oracle import LAYERS
 from tests.nets import DarknetWriter
+from tests.processes import descendants, read_process
 from tests.waiting import until
 
 
@@ -142,25 +142,15 @@ def test_converter_that_is_killed_is_an_error_line_and_comes_back(tmp_path: Path
     waiting = threading.Thread(target=convert_for_ever)
     waiting.start()
     until(lambda: (tmp_path / LOG).exists(), "it does not begin", 60)
-    (server,) = _children(os.getpid())
-    (conversion,) = _children(server)
+    server, conversion = (
+        pid for pid in descendants(os.getpid()) if b"convert.quantize.child" in read_process(pid, "cmdline")
+    )
     os.kill(conversion if victim == "the conversion" else server, signal.SIGKILL)
     waiting.join(60)
     until(lambda: not Path(f"/proc/{conversion}").exists(), "it goes on though nobody waits", 10)
     assert failed
     assert "killed by SIGKILL" in failed[0]
     assert to_tflite(split, "image", "float32") == data
-
-
-def _children(process: int) -> list[int]:
-    """Its converters: children that run this project's module."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == process and b"convert.quantize.child" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-    return found
 
 
 def test_quantize_with_data_prints_and_records_both(

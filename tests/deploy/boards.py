@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from tests.processes import descendants, read_process
 from tests.waiting import until
 
 _UNITS = {
@@ -97,7 +98,7 @@ class LightBoard:
     @property
     def leader(self) -> int:
         """Its first process, as seen from here; 0 where there is none."""
-        return next(iter(_children(self._process.pid)), 0) if self._process else 0
+        return next(iter(descendants(self._process.pid)), 0) if self._process else 0
 
     def inside(self, command: str) -> str:
         """Runs a shell command as root without a login, which would leave traces; what it printed."""
@@ -108,7 +109,7 @@ class LightBoard:
 
     def processes(self, word: str = "") -> list[int]:
         """Its processes, as seen from here: those with a word in their command line."""
-        return [pid for pid in _children(self.leader) if word.encode() in read_process(pid, "cmdline")]
+        return [pid for pid in descendants(self.leader) if word.encode() in read_process(pid, "cmdline")]
 
     def seen(self, path: str) -> Path:
         """A path of the running board, its folders in memory included."""
@@ -160,7 +161,7 @@ class LightBoard:
     def power_cut(self) -> None:
         """Ends everything on it at once."""
         if self._process:
-            for pid in _children(self._process.pid):
+            for pid in descendants(self._process.pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self._process.kill()
@@ -234,23 +235,6 @@ def running(board: LightBoard) -> Iterator[LightBoard]:
         yield board.start()
     finally:
         board.power_cut()
-
-
-def read_process(pid: int, name: str) -> bytes:
-    """A file in ``/proc`` about a process, empty where it has ended."""
-    try:
-        return Path("/proc", str(pid), name).read_bytes()
-    except OSError:
-        return b""
-
-
-def _children(parent: int) -> list[int]:
-    found = []
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{parent}/task").glob("*"):
-            for child in (task / "children").read_text().split():
-                found += [int(child), *_children(int(child))]
-    return found
 
 
 def _walk(folder: Path) -> Iterator[str]:

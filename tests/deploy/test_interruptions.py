@@ -18,9 +18,10 @@ import pytest
 
 from deploy.board.services import apart
 from deploy.board.steps import STEPS, WATCHED
-from tests.deploy.boards import LightBoard, read_process
+from tests.deploy.boards import LightBoard
 from tests.deploy.conftest import SOURCE, Bench
 from tests.deploy.seen import active, current, is_settled
+from tests.processes import read_process
 from tests.waiting import until
 
 # A container, minutes together: make test-deploy.

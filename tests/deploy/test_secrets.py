@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.boards import LightBoard, read_process
+from tests.deploy.boards import LightBoard
 from tests.deploy.conftest import Bench
+from tests.processes import read_process
 
 pytestmark = pytest.mark.machine
 
