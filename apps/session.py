@@ -172,8 +172,9 @@ class Session:
         self.health.beat(time.monotonic())
         self._upkeep.start()
         while True:
-            passed = self._smoother.passed if self._smoother else None
-            pipeline = Pipeline(self.source, self._detector, self.options.loop, paced, keep=True, passed=passed)
+            pipeline = Pipeline(
+                self.source, self._detector, self.options.loop, paced, keep=True, onlooker=self._smoother
+            )
             self._gauges.another_pipeline(pipeline, self.source)
             self._governing.steer(pipeline, lambda: self._gauges.fps)
             self._pipeline = pipeline

@@ -16,6 +16,9 @@ class Smoother:
 
     Args:
         show: Shows one frame; called in that thread.
+
+    Attributes:
+        active: Whether it shows frames now.
     """
 
     def __init__(self, show: Callable[[Frame], None]) -> None:

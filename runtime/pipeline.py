@@ -14,14 +14,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from runtime.detections import Detections
 from runtime.detector import Detector
+from runtime.foresight import Foresight
 from runtime.frame import Frame
 from runtime.ledger import NEWER, RATE, Ledger
 from runtime.slot import Slot
-from runtime.sources import Source, frames
+from runtime.sources import Asking, Source, frames
 from runtime.stages import Inferred, Prepared
 
 MOST_IN_FLIGHT = 5
@@ -53,6 +54,19 @@ class Result:
         return self.ready - self.frame.captured
 
 
+class Onlooker(Protocol):
+    """Somebody who may want every picture, whether the network sees it or not.
+
+    Attributes:
+        active: Whether it wants them now.
+    """
+
+    active: bool
+
+    def passed(self, frame: Frame) -> None:
+        """Takes a frame in the capture thread, before the network does. Must be quick."""
+
+
 class Pipeline:
     """Runs a detector over a source in its own threads; iterate over it for the results.
 
@@ -62,10 +76,11 @@ class Pipeline:
         loop: Start a file again when it ends.
         paced: Play a file at its own frame rate, as if it were a camera.
         keep: Leave the source open at the end, for another pipeline to go on with.
-        passed: Called in the capture thread with every frame that is not left out on purpose (:meth:`limit`), before
-            the network sees it or not. Must be quick.
+        onlooker: Gets, while it is active, every frame that is not left out on purpose (:meth:`limit`).
 
     A stage that fails ends the others, and its error is raised to whoever takes the results.
+
+    Of a live source that is faster than the network only those pictures are decoded that the network may get.
 
     Attributes:
         keep: As given; may be changed until the end.
@@ -80,12 +95,14 @@ class Pipeline:
         paced: bool = False,
         *,
         keep: bool = False,
-        passed: Callable[[Frame], None] | None = None,
+        onlooker: Onlooker | None = None,
     ) -> None:
         self.keep = keep
         self._source = source
         self._loop = loop
-        self._passed = passed
+        self._onlooker = onlooker
+        self._foresight = Foresight()
+        self._due = 0.0
         self._limit: float | None = None
         self._limited_by = RATE
         self.ledger = Ledger()
@@ -121,6 +138,8 @@ class Pipeline:
                 # It may have begun to wait for a camera just after it was woken.
                 self._wake()
                 thread.join(_WAKE_S)
+        if isinstance(self._source, Asking):
+            self._source.wanted = None
         self.ledger.settle()
         if not self.keep:
             self._source.close()
@@ -186,9 +205,11 @@ class Pipeline:
             self.ledger.leave_out(NEWER)
 
     def _capture(self) -> None:
-        start, count, due = time.monotonic(), 0, 0.0
+        start, count = time.monotonic(), 0
+        asks = isinstance(self._source, Asking) and self._source.live
+        if isinstance(self._source, Asking):
+            self._source.wanted = self._is_wanted
         for frame in frames(self._source, self._loop):
-            self.ledger.capture()
             if self._pace:
                 late = time.monotonic() - start - count * self._pace
                 self._stopping.wait(max(0.0, -late))
@@ -198,20 +219,42 @@ class Pipeline:
                 count += 1
             if self._stopping.is_set():
                 return
-            if self._limit and self._replace:
-                # The frame nearest to its time is taken: cameras do not tick evenly.
-                if frame.captured + (half := 0.5 / (self._source.fps or 30)) < due:
-                    self.ledger.leave_out(self._limited_by)
-                    continue
-                due = max(due, frame.captured - half) + 1 / self._limit
-            if self._passed:
-                self._passed(frame)
-            if not self._captured.put(self._stages.prepare(frame), replace=self._replace):
+            if not (asks or self._is_wanted(frame.captured)):
+                continue
+            self.ledger.capture()
+            if self._onlooker and self._onlooker.active:
+                self._onlooker.passed(frame)
+            prepared = self._stages.prepare(frame)
+            self._foresight.ready(frame.captured)
+            if not self._captured.put(prepared, replace=self._replace):
                 return
+
+    def _is_wanted(self, captured: float) -> bool:
+        """Whether a picture that was just taken is worth decoding; one that is not is counted here."""
+        if self._stopping.is_set() or not self._replace:
+            return True
+        can_wait, limit = self._foresight.can_wait(captured), self._limit
+        # The frame nearest to its time is taken: cameras do not tick evenly.
+        early = 0.5 / (self._source.fps or 30)
+        if limit and captured + early < self._due:
+            return self._leave_out(self._limited_by)
+        if can_wait and not (self._onlooker and self._onlooker.active):
+            return self._leave_out(NEWER)
+        if limit:
+            self._due = max(self._due, captured - early) + 1 / limit
+        return True
+
+    def _leave_out(self, reason: str) -> bool:
+        self.ledger.capture()
+        self.ledger.leave_out(reason)
+        return False
 
     def _infer(self) -> None:
         while (prepared := self._captured.take()) is not None:
-            if not self._inferred.put(self._stages.infer(prepared), replace=False):
+            self._foresight.begins()
+            inferred = self._stages.infer(prepared)
+            self._foresight.ends()
+            if not self._inferred.put(inferred, replace=False):
                 return
 
 

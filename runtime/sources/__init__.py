@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from runtime.errors import InputError
 from runtime.files import check_file
@@ -34,6 +34,18 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Frees the device or file."""
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """A live source that asks whether a picture is worth decoding; one that is not is never read.
+
+    Attributes:
+        wanted: Called by the thread that captures, with the time at which the picture was taken (``time.monotonic()``
+            seconds); ``None`` decodes all.
+    """
+
+    wanted: Callable[[float], bool] | None
 
 
 def open_source(uri: str) -> Source:
@@ -124,4 +136,4 @@ def frames(source: Source, loop: bool = False) -> Iterator[Frame]:
             return
 
 
-__all__ = ["Source", "frames", "open_lasting", "open_source"]
+__all__ = ["Asking", "Source", "frames", "open_lasting", "open_source"]

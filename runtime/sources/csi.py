@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -38,6 +39,9 @@ class CsiSource:
         fps: Frames per second asked for.
         about: What was agreed, in words.
         small: Width and height of the small stream; ``None`` where there is none.
+
+    Attributes:
+        wanted: See :class:`runtime.sources.Asking`.
     """
 
     live = True
@@ -47,6 +51,7 @@ class CsiSource:
         self._name = name
         self._index = 0
         self._small = small
+        self.wanted: Callable[[float], bool] | None = None
         self.fps: float | None = fps
         self.about = about
 
@@ -56,21 +61,29 @@ class CsiSource:
         Raises:
             RunError: The camera stopped.
         """
+        while True:
+            frame = self._take()
+            self._index += 1
+            if frame:
+                return frame
+
+    def _take(self) -> Frame | None:
+        """The newest picture; ``None`` where it is not wanted."""
         request = None
         try:
             request = self._camera.capture_request()
+            captured = _captured(request.get_metadata())
+            if self.wanted and not self.wanted(captured):
+                return None
             # A copy: the camera takes its buffer back.
             pixels = np.array(request.make_array("main"), np.uint8)
             small = _from_yuv(request.make_array("lores"), self._small) if self._small else None
-            metadata = request.get_metadata()
         except (RuntimeError, OSError, TimeoutError) as error:
             raise RunError(f"{self._name} stopped ({error})", "", "check the cable and start again") from None
         finally:
             if request is not None:
                 request.release()
-        frame = Frame(pixels, "bgr", self._name, self._index, _captured(metadata), small=small)
-        self._index += 1
-        return frame
+        return Frame(pixels, "bgr", self._name, self._index, captured, small=small)
 
     def rewind(self) -> bool:
         """A camera has no beginning to go back to."""

@@ -15,7 +15,7 @@ from typing import Literal
 
 from runtime.errors import EdgewrenError, RunError
 from runtime.frame import Frame
-from runtime.sources import Source
+from runtime.sources import Asking, Source
 from runtime.sources.query import BadNameError
 
 _FIRST_PAUSE_S = 0.5
@@ -72,6 +72,7 @@ class ReopeningSource:
         fps: Frames per second, as far as known.
         about: What was negotiated, in words.
         dropped: Frames that were replaced by newer ones before they were read.
+        wanted: See :class:`runtime.sources.Asking`; called in the source's own thread.
     """
 
     live = True
@@ -94,8 +95,9 @@ class ReopeningSource:
         self._interrupts = 0
         self._closing = threading.Event()
         self._error: BaseException | None = None
-        self._index = 0
+        self._next = 0
         self._attempts = 0
+        self.wanted: Callable[[float], bool] | None = None
         self.dropped = 0
         self.fps: float | None = None
         self.about = ""
@@ -173,11 +175,14 @@ class ReopeningSource:
 
     def _drain(self, source: Source) -> str:
         """Passes frames on until there are no more; says why."""
+        first, asks = self._next, isinstance(source, Asking)
         try:
             while not self._closing.is_set() and (frame := source.read()) is not None:
                 # Counted on over gaps: for whoever reads it is one source.
-                frame.index = self._index
-                self._index += 1
+                frame.index += first
+                self._next = frame.index + 1
+                if not (asks or self._is_wanted(frame.captured)):
+                    continue
                 with self._arrived:
                     self.dropped += self._newest is not None
                     self._newest = frame
@@ -211,6 +216,12 @@ class ReopeningSource:
     def _take_over(self, source: Source) -> None:
         self.fps = source.fps
         self.about = describe(source)
+        if isinstance(source, Asking):
+            source.wanted = self._is_wanted
+
+    def _is_wanted(self, captured: float) -> bool:
+        wanted = self.wanted  # May change meanwhile.
+        return wanted is None or self._closing.is_set() or wanted(captured)
 
     def _become(self, state: Literal["live", "reopening", "ended"], reason: str, came_back: bool = False) -> None:
         old = self._state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
@@ -33,6 +34,7 @@ class SyntheticSource:
 
     Attributes:
         scene: The last frame's picture with its labels; ``None`` before the first.
+        wanted: See :class:`runtime.sources.Asking`; only live scenes ask.
     """
 
     def __init__(self, uri: str, seed: int = 0, width: int = 640, height: int = 480, fps: float = 30.0) -> None:
@@ -45,6 +47,7 @@ class SyntheticSource:
         self._start: float | None = None
         self._tick = 0
         self.live = fps > 0
+        self.wanted: Callable[[float], bool] | None = None
         self.fps: float | None = fps if fps > 0 else _FREE_RATE
         self.scene: Scene | None = None
         self._closed = threading.Event()
@@ -54,6 +57,9 @@ class SyntheticSource:
         """The next frame; by the clock, it waits for that frame's time, and skips what a slow reader missed."""
         seconds = self._wait() if self.live else self._index / _FREE_RATE
         captured = time.monotonic()
+        while self.live and self.wanted and not self.wanted(captured):
+            self._index += 1
+            seconds, captured = self._wait(), time.monotonic()
         self.scene = self._motion.at(seconds)
         frame = Frame(self.scene.pixels, "bgr", self._name, self._index, captured, None if self.live else seconds)
         self._index += 1

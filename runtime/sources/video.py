@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -26,6 +27,9 @@ class VideoSource:
         live: Whether frames arrive by the clock and may be skipped; false for files.
         about: What was negotiated, in words; by default size and rate.
         driver_clock: Whether the capture tells the monotonic time at which the driver got the picture.
+
+    Attributes:
+        wanted: See :class:`runtime.sources.Asking`; only live sources ask.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class VideoSource:
         self._driver_clock = driver_clock
         self._film_start = 0.0
         self.live = live
+        self.wanted: Callable[[float], bool] | None = None
         fps = capture.get(cv2.CAP_PROP_FPS)
         self.fps: float | None = float(fps) if 1 <= fps <= 1000 else None
         width, height = (int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
@@ -49,10 +54,10 @@ class VideoSource:
         Raises:
             RunError: A live source stopped.
         """
-        good = self._grabbed or self._capture.grab()
-        self._grabbed = False
-        # Taken before the picture is decoded or converted, which is part of its latency.
-        captured = self._captured()
+        good, captured = self._grab()
+        while good and self.live and self.wanted and not self.wanted(captured):
+            self._index += 1
+            good, captured = self._grab()
         pixels = None
         if good:
             good, pixels = self._capture.retrieve()
@@ -78,6 +83,12 @@ class VideoSource:
     def close(self) -> None:
         """Frees the device or file."""
         self._capture.release()
+
+    def _grab(self) -> tuple[bool, float]:
+        """Takes the next picture as it came; the time is that before it is decoded, which is part of its latency."""
+        good = self._grabbed or self._capture.grab()
+        self._grabbed = False
+        return good, self._captured()
 
     def _captured(self) -> float:
         now = time.monotonic()

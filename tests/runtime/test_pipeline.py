@@ -68,6 +68,18 @@ class SlowDetector:
         return Detections.empty()
 
 
+class Everything:
+    """Wants every picture."""
+
+    active = True
+
+    def __init__(self) -> None:
+        self.captured: list[float] = []
+
+    def passed(self, frame: Frame) -> None:
+        self.captured.append(frame.captured)
+
+
 def pipeline(source: Any, detector: Any = None, **options: Any) -> Pipeline:
     return Pipeline(source, cast(Detector, detector or SlowDetector()), **options)
 
@@ -124,10 +136,10 @@ def test_a_paced_file_that_was_held_up_does_not_race() -> None:
         return read()
 
     source.read = held_up  # type: ignore[method-assign]
-    captured: list[float] = []
-    with pipeline(source, paced=True, passed=lambda frame: captured.append(frame.captured)) as running_pipeline:
+    onlooker = Everything()
+    with pipeline(source, paced=True, onlooker=onlooker) as running_pipeline:
         list(running_pipeline)
-    assert captured[15] - captured[5] >= 10 / 50
+    assert onlooker.captured[15] - onlooker.captured[5] >= 10 / 50
 
 
 def test_loop_goes_on_until_stopped() -> None:

@@ -18,7 +18,7 @@ from runtime.draw import annotate
 from runtime.engine import TensorSpec
 from runtime.errors import InputError, RunError
 from runtime.preprocess import Preprocessor
-from runtime.sources import open_source
+from runtime.sources import Asking, open_source
 
 
 class Request:
@@ -97,6 +97,28 @@ def test_red_is_red_and_the_sensor_says_when() -> None:
     with pytest.raises(RunError, match="stopped"):
         source.read()
     source.close()
+
+
+@pytest.mark.usefixtures("picamera2")
+def test_a_picture_that_is_not_wanted_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = open_source("csi://0")
+    copied: list[str] = []
+    released: list[Request] = []
+    copy = Request.make_array
+
+    def noted(request: Request, stream: str) -> np.ndarray:
+        copied.append(stream)
+        return copy(request, stream)
+
+    monkeypatch.setattr(Request, "make_array", noted)
+    monkeypatch.setattr(Request, "release", lambda request: released.append(request))
+    assert isinstance(source, Asking)
+    answers = [False, False, True]
+    source.wanted = lambda captured: answers.pop(0)
+    frame = source.read()
+    assert frame is not None
+    assert (frame.index, answers) == (2, [])
+    assert (copied, len(released)) == (["main", "lores"], 3)
 
 
 @pytest.mark.usefixtures("picamera2")

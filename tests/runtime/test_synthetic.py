@@ -27,6 +27,16 @@ def test_frames_by_the_clock() -> None:
     source.close()
 
 
+@pytest.mark.parametrize(("fps", "index"), [(120, 2), (0, 0)])
+def test_a_picture_that_is_not_wanted_is_not_drawn(fps: int, index: int) -> None:
+    """By the clock; otherwise every picture has its turn."""
+    source = SyntheticSource("made", width=160, height=120, fps=fps)
+    answers = [False, False, True]
+    source.wanted = lambda captured: answers.pop(0)
+    assert source.read().index == index
+    source.close()
+
+
 def test_free_running_frames_are_the_same_on_every_run() -> None:
     name = "synthetic://cards?size=160x120&fps=0&seed=3"
     source, again = open_source(name), open_source(name)
