@@ -90,7 +90,10 @@ def _get(port: int, path: str) -> tuple[int, str]:
     """Status and the beginning of the body; ``http.client`` takes longer to load than a page to answer."""
     token = _token()
     lines = [f"GET {path} HTTP/1.0", "Host: 127.0.0.1", *([f"Authorization: Bearer {token}"] if token else [])]
-    with socket.create_connection(("127.0.0.1", port), _TIMEOUT_S) as connection:
+    with socket.socket() as connection:
+        # Not create_connection(), which loads tables of names in all scripts.
+        connection.settimeout(_TIMEOUT_S)
+        connection.connect(("127.0.0.1", port))
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
         answer = b""
         while len(answer) < 4096 and (part := connection.recv(4096)):

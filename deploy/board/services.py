@@ -23,6 +23,7 @@ PYTHON = ("/usr/bin/python3", "-I", "-S")
 # What a switch leaves when it was cut off: the note, and work for the agent.
 _AFTER = f"/bin/sh -c '[ ! -e {SWITCH} ] || exec {' '.join(PYTHON)} {AGENT} recover'"
 _LOOK_EVERY_S = 1.0
+_ASK_EVERY = 10  # looks
 _MAIN_TEXT = f"""[Unit]
 Description=Edgewren: the current release, and the way back from a switch that was cut off
 After=network.target local-fs.target
@@ -96,15 +97,19 @@ def start(release: str, seconds: float = 120) -> None:
         BoardError: It ended or was not ready in time.
     """
     command = ["systemctl", "start", unit(release)]
+    first: set[str] = set()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as starting:
-        for _ in range(int(seconds / _LOOK_EVERY_S)):
+        for look in range(1, int(seconds / _LOOK_EVERY_S)):
             try:
                 if starting.wait(_LOOK_EVERY_S) == 0:
                     return
                 break
             except subprocess.TimeoutExpired:
-                # Some versions of systemd wait on while a service fails and is started again.
-                if show(release, "NRestarts") not in (["0"], [""]):
+                now = processes(release)
+                first = first or now
+                # Some versions of systemd wait on while a service fails and is started again. Asking takes a small
+                # board a good part of the time that the release needs to load.
+                if (not first & now or look % _ASK_EVERY == 0) and show(release, "NRestarts") not in (["0"], [""]):
                     break
         starting.kill()
     raise BoardError(f"{unit(release)} did not start: {last_words(release)}")

@@ -89,6 +89,8 @@ def switch(new: str, proven: bool = False) -> dict[str, Any]:
         raise
     if old != new:
         _point(PREVIOUS, old)
+        # What it still has to put away would take it too long beside one that works.
+        services.give_way(old, False)
     done = {"release": new, "was": old, "gap_s": round(answered - stopped, 2) if old else None}
     write_json(LAST, {"ok": True, **done})
     remove(SWITCH)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.arm.boards import Machine, UserLand, needs
+from tests.arm.boards import Machine, UserLand, needs, packages
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +33,9 @@ def pi(request: pytest.FixtureRequest, user_land: Callable[..., UserLand]) -> Us
 
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A booted machine of its own: systemd, a camera, two ports."""
+    """A booted machine of its own: systemd, a camera, two ports; on its disk the packages that an earlier run left."""
     skip_where(needs.machine())
-    with Machine(tmp_path_factory.mktemp("machine")) as booted:
+    with Machine(tmp_path_factory.mktemp("machine"), disk=packages.disk()) as booted:
         yield booted
 
 

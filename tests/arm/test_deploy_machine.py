@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.arm.boards import Machine
+from tests.arm.boards import Machine, packages
 from tests.conftest import run_module
 from tests.waiting import until
 
@@ -108,7 +108,7 @@ def models(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 @pytest.fixture(scope="module")
 def token(machine: Machine, models: tuple[Path, Path]) -> str:
-    """What the page of the first release wants; that release comes from nothing."""
+    """What the page of the first release wants; that release comes from nothing, or finds its packages there."""
     done, _ = deploy(machine, "install", "--model", models[0], "--source", _CAMERA)
     assert done.returncode == 0, done.stdout + done.stderr
     address = done.stdout.strip().splitlines()[-1]
@@ -195,6 +195,8 @@ def test_a_power_cut_and_the_end(machine: Machine, token: str) -> None:
     machine.stop()
     machine.start()
     until(lambda: is_well(machine), "no page after the power cut", 120)
+    packages.put_aside(machine)
     done, _ = deploy(machine, "undeploy")
     assert "nothing of Edgewren is left" in done.stdout
     assert machine.ssh("sudo find /etc /opt /var/lib /home /run -iname '*edgewren*'").stdout == ""
+    packages.keep(machine)

@@ -37,11 +37,7 @@ def kept(name: str, made_by: list[Path | str], make: Callable[[Path], None]) -> 
             removes the old one.
         make: Makes it at the path it is given. A path that was left half made is never used.
     """
-    digest = hashlib.sha256()
-    for each in made_by:
-        digest.update(each.read_bytes() if isinstance(each, Path) else each.encode())
-        digest.update(b"\0")
-    path = cache_folder() / f"{name}@{digest.hexdigest()[:12]}"
+    path = _place(name, made_by)
     with locked(name):
         if not path.exists():
             for old in cache_folder().glob(f"{name}@*"):
@@ -50,6 +46,20 @@ def kept(name: str, made_by: list[Path | str], make: Callable[[Path], None]) -> 
             make(partial)
             partial.rename(path)
     return path
+
+
+def found(name: str, made_by: list[Path | str]) -> Path | None:
+    """What :func:`kept` has kept; ``None`` where it would be made."""
+    path = _place(name, made_by)
+    return path if path.exists() else None
+
+
+def _place(name: str, made_by: list[Path | str]) -> Path:
+    digest = hashlib.sha256()
+    for each in made_by:
+        digest.update(each.read_bytes() if isinstance(each, Path) else each.encode())
+        digest.update(b"\0")
+    return cache_folder() / f"{name}@{digest.hexdigest()[:12]}"
 
 
 def _remove(path: Path) -> None:

@@ -26,19 +26,25 @@ class Machine(Board):
         suite: ``bookworm`` or ``trixie``.
         core: A name of ``CORES``.
         page_port: Port inside that :attr:`page` leads to.
+        disk: A disk to begin with, instead of an untouched one; it is copied.
 
     Attributes:
         page: Loopback port of this machine that is the board's ``page_port``.
     """
 
-    def __init__(self, folder: Path, suite: str = "trixie", core: str = "cortex-a72", page_port: int = 8080) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        suite: str = "trixie",
+        core: str = "cortex-a72",
+        page_port: int = 8080,
+        disk: Path | None = None,
+    ) -> None:
         super().__init__(folder)
         self.core, self.page = CORES[core], free_port()
         self._page_port, self._image = page_port, image(suite)
         if not (folder / "disk").exists():
-            subprocess.run(
-                ["cp", "--sparse=always", "--reflink=auto", self._image / "disk", folder / "disk"], check=True
-            )
+            copy_disk(disk or self._image / "disk", folder / "disk")
         self._write_initrd()
 
     def command(self) -> list[str]:
@@ -66,3 +72,8 @@ class Machine(Board):
         # The kernel unpacks one archive after the other.
         together = (self._image / "initrd").read_bytes() + (self.folder / "keys.cpio").read_bytes()
         (self.folder / "initrd").write_bytes(together)
+
+
+def copy_disk(source: Path, target: Path) -> None:
+    """Copies a disk of a machine that does not run; what was never written takes no room."""
+    subprocess.run(["cp", "--sparse=always", "--reflink=auto", source, target], check=True)
