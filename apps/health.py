@@ -5,6 +5,17 @@ from __future__ import annotations
 from typing import Literal
 
 _LIMIT_S = 10.0
+# Of the time between two results that were asked for: the governor may look at fewer.
+_INTERVALS = 3
+
+
+def patience(max_fps: float | None) -> float:
+    """Seconds without a result that are no fault.
+
+    Args:
+        max_fps: Most results a second that are wanted; ``None`` for as many as there are.
+    """
+    return _LIMIT_S + (_INTERVALS / max_fps if max_fps else 0.0)
 
 
 class Health:

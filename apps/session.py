@@ -13,7 +13,7 @@ from apps.blur import Blur
 from apps.choices import named_models, named_sources
 from apps.gauges import Gauges
 from apps.governing import Governing
-from apps.health import Health
+from apps.health import Health, patience
 from apps.maker import Maker
 from apps.moment import Moment, Output
 from apps.notices import Notices
@@ -68,7 +68,7 @@ class Session:
 
     def __init__(self, options: Options, say: Callable[[str], None]) -> None:
         self.notices = Notices(say)
-        self.health = Health()
+        self.health = Health(patience(options.max_fps))
         self.service = Service()
         self.options = options
         self._say = say

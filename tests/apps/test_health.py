@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from apps.health import Health
+from apps.health import Health, patience
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,8 @@ def test_health(beats: list[tuple[float, Literal["live", "reopening"]]], now: fl
     for when, source in beats:
         health.beat(when, source)
     assert health.check(now) == (good, text)
+
+
+@pytest.mark.parametrize(("max_fps", "seconds"), [(None, 10), (30, 10.1), (1, 13), (0.1, 40)])
+def test_who_asks_for_few_results_waits_longer(max_fps: float | None, seconds: float) -> None:
+    assert patience(max_fps) == pytest.approx(seconds)
