@@ -139,7 +139,8 @@ def test_a_paced_file_that_was_held_up_does_not_race() -> None:
     onlooker = Everything()
     with pipeline(source, paced=True, onlooker=onlooker) as running_pipeline:
         list(running_pipeline)
-    assert onlooker.captured[15] - onlooker.captured[5] >= 10 / 50
+    # One that races gives them at once; the time is read a little after it was waited for.
+    assert onlooker.captured[15] - onlooker.captured[5] >= 0.75 * 10 / 50
 
 
 def test_loop_goes_on_until_stopped() -> None:
