@@ -2,8 +2,8 @@
 
 ``python -m tests.time_capture MODEL [--threads N] [--size 1280x720] [--fps 30] [--seconds 5] [--rounds 5]``
 
-A thread in a process of its own gives JPEG pictures by the clock, as a webcam does; they are decoded when OpenCV would
-decode them. Every picture is decoded in one half of the rounds, in the other those alone that the network may get.
+A stand-in for a webcam gives JPEG pictures by the clock; they are decoded when OpenCV would decode them. Every picture
+is decoded in one half of the rounds, as an onlooker wants it, in the other those alone that the network may get.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import cv2
 import numpy as np
 
 from runtime.detector import Detector
-from runtime.pipeline import Pipeline
+from runtime.frame import Frame
+from runtime.pipeline import Onlooker, Pipeline
 from runtime.scenes import CardMotion
 from runtime.sources.reopening import ReopeningSource
 from runtime.sources.video import VideoSource
@@ -63,11 +64,13 @@ class Webcam:
         pass
 
 
-class _Undecided(ReopeningSource):
-    """Decodes every picture."""
+class _Everybody:
+    """Wants every picture, for nothing."""
 
-    def _is_wanted(self, captured: float) -> bool:
-        return True
+    active = True
+
+    def passed(self, frame: Frame) -> None:
+        pass
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -85,9 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows: dict[str, list[list[float]]] = {"every": [], "wanted": []}
     with Detector.open(options.model, options.threads) as detector:
         for _ in range(options.rounds):
-            for way, source in ("every", _Undecided), ("wanted", ReopeningSource):
+            for way, onlooker in ("every", _Everybody()), ("wanted", None):
                 camera = Webcam(width, height, options.fps)
-                rows[way].append(_run(detector, source, camera, options.seconds))
+                rows[way].append(_run(detector, onlooker, camera, options.seconds))
                 print(way, *(f"{number:.2f}" for number in rows[way][-1]), flush=True)
     for way, figures in rows.items():
         fps, cores, latency, worst, decoded = (statistics.median(column) for column in zip(*figures, strict=True))
@@ -97,10 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
 
 
-def _run(detector: Detector, kind: type[ReopeningSource], camera: Webcam, seconds: float) -> list[float]:
+def _run(detector: Detector, onlooker: Onlooker | None, camera: Webcam, seconds: float) -> list[float]:
     video = VideoSource(cast(cv2.VideoCapture, camera), "webcam", live=True, driver_clock=True)
-    source = kind("webcam", lambda: video, video)
-    with Pipeline(source, detector) as pipeline:
+    source = ReopeningSource("webcam", lambda: video, video)
+    with Pipeline(source, detector, onlooker=onlooker) as pipeline:
         for _ in range(_SETTLED):
             pipeline.take()
         begin, busy, decoded, latencies = time.monotonic(), _busy(), camera.decoded, []

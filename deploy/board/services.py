@@ -99,7 +99,7 @@ def start(release: str, seconds: float = 120) -> None:
     command = ["systemctl", "start", unit(release)]
     first: set[str] = set()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as starting:
-        for look in range(1, int(seconds / _LOOK_EVERY_S)):
+        for look in range(1, int(seconds / _LOOK_EVERY_S) + 1):
             try:
                 if starting.wait(_LOOK_EVERY_S) == 0:
                     return

@@ -1,7 +1,7 @@
 """The packages of a deployment on a machine's disk, kept from one run of the tests to the next.
 
-An emulated machine takes longer to unpack and compile them than for all the rest. As long as nothing that puts them
-there has changed, later runs begin with what the first one has installed, and with nothing else of a deployment.
+An emulated machine takes minutes to unpack and compile them. As long as nothing that puts them there has changed, later
+runs begin with what the first one has installed, and with nothing else of a deployment.
 """
 
 from __future__ import annotations
