@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.board import services
-from deploy.board.layout import AGENT
+from deploy.board.apart import apart
+from deploy.board.layout import AGENT, PYTHON
 from deploy.inventory import tool, write_inventory
 from deploy.settings import Target
 from deploy.ssh import ssh_arguments
@@ -88,9 +88,9 @@ class Outcome:
 
 def line(command: str) -> str:
     """A shell command, run as root, that has a board's own agent do something."""
-    words = [*services.PYTHON, str(AGENT), command]
+    words = [*PYTHON, str(AGENT), command]
     if command == "rollback":
-        words = services.apart([command], "", "--pipe")
+        words = apart([command], "", "--pipe")
     nobody = json.dumps({"changed": False, "failed": "nothing is deployed there"})
     return f"[ -e {AGENT} ] || {{ echo {shlex.quote(nobody)}; exit 1; }}; exec {shlex.join(words)}"
 

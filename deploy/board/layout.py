@@ -34,10 +34,14 @@ UNITS = Path("/etc/systemd/system")
 AGENT, STORE, RELEASES = ROOT / "agent.pyz", ROOT / "store", ROOT / "releases"
 CURRENT, PREVIOUS, SWITCH, LAST = ROOT / "current", ROOT / "previous", ROOT / "switch.json", ROOT / "last.json"
 LOCK = Path("/run/edgewren.lock")
+# The release that was asked to start before the agent ran (deploy/board/apart.py).
+AHEAD = Path("/run/edgewren.ahead")
 TOKEN = STATE / "token"
 # Whose turn it is to have camera and port: the number of its process (apps/service.py).
 TURN = STATE / "turn"
 USER = "edgewren"
+# How the agent is run; it needs nothing of what the board's Python has installed.
+PYTHON = ("/usr/bin/python3", "-I", "-S")
 KEPT = 3
 _COMPLETE = ".complete"
 

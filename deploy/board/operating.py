@@ -6,6 +6,7 @@ import os
 
 from deploy.board import services
 from deploy.board.layout import (
+    AHEAD,
     CURRENT,
     LAST,
     LOCK,
@@ -90,7 +91,8 @@ def undeploy() -> dict[str, Any]:
             shutil.rmtree(folder, ignore_errors=True)
         for command in (["userdel", USER], ["groupdel", USER]):
             subprocess.run(command, capture_output=True, check=False)
-    LOCK.unlink(missing_ok=True)
+    for path in (LOCK, AHEAD):
+        path.unlink(missing_ok=True)
     return {"changed": there}
 
 

@@ -7,23 +7,15 @@ import os
 import subprocess
 from pathlib import Path
 
-from deploy.board.layout import AGENT, CURRENT, RELEASES, SWITCH, UNITS, link, linked_release, write
+from deploy.board.layout import AGENT, CURRENT, PYTHON, RELEASES, UNITS, link, linked_release, write
 from deploy.board.steps import BoardError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MAIN = "edgewren.service"
 _WANTED_BY = "multi-user.target.wants"
-# Runs the switch: neither a lost connection nor a signal to the session reaches it, and its end is never silent.
-_SWITCH_UNIT = "edgewren-switch"
-# How this program is run; it needs nothing of what the board's Python has installed.
-PYTHON = ("/usr/bin/python3", "-I", "-S")
-# What a switch leaves when it was cut off: the note, and work for the agent.
-_AFTER = f"/bin/sh -c '[ ! -e {SWITCH} ] || exec {' '.join(PYTHON)} {AGENT} recover'"
 _LOOK_EVERY_S = 1.0
 _ASK_EVERY = 10  # looks
+# Folders of control groups, a pattern: newer kernels have one tree, older ones one for systemd.
+TREES = ("/sys/fs/cgroup/system.slice/*", "/sys/fs/cgroup/systemd/system.slice/*")
 _MAIN_TEXT = f"""[Unit]
 Description=Edgewren: the current release, and the way back from a switch that was cut off
 After=network.target local-fs.target
@@ -132,9 +124,8 @@ def processes(release: str) -> set[str]:
 
 def _members(release: str, listing: str) -> set[str]:
     numbers: set[str] = set()
-    # Newer kernels have one tree of control groups, older ones one for systemd.
-    for tree in ("", "systemd/"):
-        for path in Path("/sys/fs/cgroup").glob(f"{tree}system.slice/*/{unit(release)}/{listing}"):
+    for tree in TREES:
+        for path in Path("/").glob(f"{tree[1:]}/{unit(release)}/{listing}"):
             with contextlib.suppress(OSError):
                 numbers |= set(path.read_text().split())
     return numbers
@@ -169,31 +160,6 @@ def last_words(release: str) -> str:
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
     return (errors or lines or ["it said nothing"])[-1][:300]
-
-
-def apart(command: Sequence[str], drill: str, *more: str) -> list[str]:
-    """The words that run a step of the agent as a unit of its own and wait; if it dies, systemd runs ``recover``.
-
-    Args:
-        command: Of the agent.
-        drill: A step at which it kills itself, or ``""``.
-        more: Further options of ``systemd-run``.
-    """
-    options = ["--quiet", "--collect", "--wait", f"--unit={_SWITCH_UNIT}", "-p", f"ExecStopPost={_AFTER}"]
-    options += ["-p", "TimeoutStopSec=120", "--setenv=EDGEWREN_APART=1", *more]
-    return [
-        "systemd-run",
-        *options,
-        *([f"--setenv=EDGEWREN_DRILL={drill}"] if drill else []),
-        *PYTHON,
-        str(AGENT),
-        *command,
-    ]
-
-
-def run_apart(command: Sequence[str], drill: str) -> bool:
-    """Runs a step of the agent in a unit of its own; whether it ended well."""
-    return subprocess.run(apart(command, drill), capture_output=True, check=False).returncode == 0
 
 
 def boot() -> None:

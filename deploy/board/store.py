@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
+import shutil
 import subprocess
 import tempfile
 import venv
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from deploy.board import services
 from deploy.board.bundle import Bundle, Manifest, sha256
-from deploy.board.layout import RELEASES, STORE, building, discard, is_complete, link, releases
+from deploy.board.layout import PYTHON, RELEASES, STORE, building, discard, is_complete, link, releases
 from deploy.board.steps import BoardError, step
 
 
@@ -41,11 +38,9 @@ def prepare(bundle: Bundle, manifest: Manifest) -> bool:
     Raises:
         BoardError: A part is missing or has another content than it should, or pip refused.
     """
-    with contextlib.ExitStack() as kept:
-        pip = functools.cache(lambda: kept.enter_context(_unpacked_pip(bundle)))
-        made = _packages(bundle, manifest, pip)
-        step("packages")
-        made |= _code(bundle, manifest, pip)
+    made = _packages(bundle, manifest)
+    step("packages")
+    made |= _code(bundle, manifest)
     step("code")
     made |= _model(bundle, manifest)
     step("model")
@@ -87,24 +82,25 @@ def _parts_of(release: Path) -> list[Path]:
     return [packages_folder(manifest), code_folder(manifest), model_folder(manifest)]
 
 
-def _packages(bundle: Bundle, manifest: Manifest, pip: Callable[[], Path]) -> bool:
+def _packages(bundle: Bundle, manifest: Manifest) -> bool:
     folder = packages_folder(manifest)
     if is_complete(folder):
         return False
     _need(bundle, "packages/", "packages")
     with building(folder):
-        _environment(folder, bundle, "packages", manifest.system_packages, pip())
+        _environment(folder, bundle, "packages", manifest.system_packages, _pip(bundle, folder))
     return True
 
 
-def _code(bundle: Bundle, manifest: Manifest, pip: Callable[[], Path]) -> bool:
+def _code(bundle: Bundle, manifest: Manifest) -> bool:
     folder = code_folder(manifest)
     if is_complete(folder):
         return False
     _need(bundle, "code/", "code")
+    packages = packages_folder(manifest)
     with building(folder):
-        _environment(folder, bundle, "code", manifest.system_packages, pip())
-        others = next(packages_folder(manifest).glob("lib/python*/site-packages"))
+        _environment(folder, bundle, "code", manifest.system_packages, _pip(bundle, packages))
+        others = next(packages.glob("lib/python*/site-packages"))
         (next(folder.glob("lib/python*/site-packages")) / "packages.pth").write_text(f"{others}\n")
     return True
 
@@ -154,19 +150,23 @@ def _environment(folder: Path, bundle: Bundle, part: str, system_packages: bool,
     _compile(next(folder.glob("lib/python*/site-packages")))
 
 
-@contextlib.contextmanager
-def _unpacked_pip(bundle: Bundle) -> Iterator[Path]:
+def _pip(bundle: Bundle, packages: Path) -> Path:
     """pip, ready to run; Debian's Python may lack ensurepip, so its wheel travelled along.
 
-    From the wheel itself it would be compiled whenever it runs, which takes a small board longer than installing.
+    It stays with the packages: compiling it takes a small board longer than installing new code with it.
     """
-    with tempfile.TemporaryDirectory(dir=STORE, prefix=".pip-") as temporary:
-        folder = Path(temporary)
-        bundle.unpack("pip/", folder)
-        with zipfile.ZipFile(next(folder.glob("pip-*.whl"))) as wheel:
-            wheel.extractall(folder)
-        _compile(folder)
-        yield folder / "pip"
+    folder, beside = packages / "pip", packages / ".pip.part"
+    if not folder.exists():
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
+        bundle.unpack("pip/", beside)
+        wheel = next(beside.glob("pip-*.whl"))
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(beside)
+        wheel.unlink()
+        _compile(beside)
+        beside.replace(folder)
+    return folder / "pip"
 
 
 def _compile(folder: Path) -> None:
@@ -174,7 +174,7 @@ def _compile(folder: Path) -> None:
 
     What fails to compile is not meant for this Python; whoever imports it is told then.
     """
-    command = [*services.PYTHON, "-m", "compileall", "-q", "-j", "0", "-x", "/tests?/", str(folder)]
+    command = [*PYTHON, "-m", "compileall", "-q", "-j", "0", "-x", "/tests?/", str(folder)]
     subprocess.run(command, capture_output=True, check=False)
 
 

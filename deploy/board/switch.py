@@ -13,6 +13,7 @@ import fcntl
 import time
 
 from deploy.board import services
+from deploy.board.apart import call_off
 from deploy.board.health import wait_until_well
 from deploy.board.layout import (
     CURRENT,
@@ -68,6 +69,7 @@ def switch(new: str, proven: bool = False) -> dict[str, Any]:
     """
     old = linked_release(CURRENT)
     write_json(SWITCH, {"from": old, "to": new})
+    call_off(new)
     step("switch-noted")
     try:
         if old != new:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from deploy.board import services
+from deploy.board.apart import call_off, run_apart
 from deploy.board.layout import LAST, linked_release, read_json, remove
 from deploy.board.steps import BoardError
 from deploy.board.switch import locked, settle
@@ -44,7 +45,9 @@ def switch(release: str) -> dict[str, Any]:
 def recover() -> dict[str, Any]:
     """After a switch that ended, however it did."""
     with locked(wait=True):
-        return {"changed": take_back()}
+        changed = take_back()
+        call_off()
+    return {"changed": changed}
 
 
 def switch_apart(command: list[str]) -> dict[str, Any]:
@@ -57,7 +60,7 @@ def switch_apart(command: list[str]) -> dict[str, Any]:
         BoardError: The old release runs on.
     """
     remove(LAST)
-    services.run_apart(command, os.environ.get("EDGEWREN_DRILL", ""))
+    run_apart(command, os.environ.get("EDGEWREN_DRILL", ""))
     last = read_json(LAST)
     if last.get("ok"):
         return {name: last.get(name) for name in ("release", "was", "gap_s")}

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.board.services import apart
+from deploy.board import services
+from deploy.board.apart import apart
+from deploy.board.layout import AGENT, AHEAD, PYTHON
 from deploy.board.steps import STEPS, WATCHED
 from tests.deploy.boards import LightBoard
 from tests.deploy.conftest import SOURCE, Bench
@@ -155,8 +157,34 @@ def test_the_power_is_cut(board: LightBoard, offers: Iterator[Offer], page: Page
 
 @pytest.mark.parametrize("name", _SWITCHING)
 def test_a_connection_that_is_lost_on_the_way_back(board: LightBoard, page: Page, name: str) -> None:
-    before = Path(os.readlink(board.root / "opt/edgewren/previous")).name
+    before = _before(board)
     with held(board, f"sudo {shlex.join(apart(['rollback'], f'hold:{name}', '--pipe'))}") as agent:
+        # It loads already when the agent has not asked for it yet.
+        if name == "switch-noted":
+            until(lambda: before in active(board), "it is left to the agent", 30)
         board.lose_connections()
         os.kill(agent, signal.SIGCONT)
         check(board, page, before)
+
+
+def test_a_way_back_that_ended_before_it_began(board: LightBoard, page: Page) -> None:
+    """The release before was asked to start, and the agent never came to say what for."""
+    now, before = current(board), _before(board)
+    board.inside(f"echo {before} >{AHEAD}; systemctl start {services.unit(before)}")
+    assert sorted(active(board)) == sorted([now, before])
+    board.inside(f"{shlex.join(PYTHON)} {AGENT} recover")
+    check(board, page, now)
+
+
+def test_no_agent_at_all_to_go_back(board: LightBoard, page: Page) -> None:
+    now = current(board)
+    board.inside(f"mv {AGENT} {AGENT}.away; printf 'raise SystemExit(3)' >{AGENT}")
+    done = board.ssh(f"sudo {shlex.join(apart(['rollback'], '', '--pipe'))}")
+    assert done.returncode == 3, done.stdout + done.stderr
+    board.inside(f"mv {AGENT}.away {AGENT}; {shlex.join(PYTHON)} {AGENT} recover")
+    check(board, page, now)
+
+
+def _before(board: LightBoard) -> str:
+    """The release that ran before."""
+    return Path(os.readlink(board.root / "opt/edgewren/previous")).name

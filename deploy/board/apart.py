@@ -1,0 +1,71 @@
+"""A step of the agent in a unit of its own: neither a lost connection nor a signal to the session reaches it.
+
+On the way back there is nothing to test and nothing to carry, and the longest of it is that the release before loads.
+So a line of shell asks systemd for it and the agent loads meanwhile: on a small board it takes seconds for that alone.
+A note in ``AHEAD`` says so until the switch has its own; whoever finds it with nobody at work calls that release off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+
+from deploy.board import services
+from deploy.board.layout import AGENT, AHEAD, CURRENT, LOCK, PREVIOUS, PYTHON, RELEASES, SWITCH, linked_release
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_UNIT = "edgewren-switch"
+# What a switch leaves when it was cut off: notes, and work for the agent.
+_AFTER = f"[ ! -e {SWITCH} ] && [ ! -e {AHEAD} ] || exec {' '.join(PYTHON)} {AGENT} recover"
+# Of the releases that the links name the one before starts, if it is whole, and the one that runs gives way to it
+# (services.give_way); otherwise, and while somebody is at work, all is left to the agent.
+# systemd would take a dollar with a brace behind it for a variable of its own.
+_AHEAD = f"""readlink {PREVIOUS} {CURRENT} | {{
+IFS=/ read -r folder before; IFS=/ read -r folder now
+[ -n "$now" ] && [ "$now" != "$before" ] && [ -e {RELEASES}/$before/.complete ] || exit
+[ ! -e {SWITCH} ] && flock -n {LOCK} true || exit
+echo "$before" >{AHEAD}
+threads=$(cat {" ".join(f"{tree}/{services.unit('$now')}/cgroup.threads" for tree in services.TREES)})
+renice -n 19 -p $threads
+for thread in $threads; do echo 19 >/proc/$thread/autogroup; done
+systemctl start --no-block {services.unit("$before")}
+}} >/dev/null 2>&1
+exec "$@"
+"""
+
+
+def apart(command: Sequence[str], drill: str, *more: str) -> list[str]:
+    """The words that run a step of the agent as a unit of its own and wait; if it dies, systemd runs ``recover``.
+
+    Args:
+        command: Of the agent: ``["switch", release]`` or ``["rollback"]``.
+        drill: A step at which it kills itself, or ``""``.
+        more: Further options of ``systemd-run``.
+    """
+    options = ["--quiet", "--collect", "--wait", f"--unit={_UNIT}", "-p", f"ExecStopPost=/bin/sh -c '{_AFTER}'"]
+    options += ["-p", "TimeoutStopSec=120", "--setenv=EDGEWREN_APART=1", *more]
+    options += [f"--setenv=EDGEWREN_DRILL={drill}"] if drill else []
+    program = [*PYTHON, str(AGENT), *command]
+    return ["systemd-run", *options, *(ahead(program) if list(command) == ["rollback"] else program)]
+
+
+def run_apart(command: Sequence[str], drill: str) -> bool:
+    """Runs a step of the agent in a unit of its own; whether it ended well."""
+    return subprocess.run(apart(command, drill), capture_output=True, check=False).returncode == 0
+
+
+def ahead(program: Sequence[str]) -> list[str]:
+    """The words that run a program, once the release before was asked to start."""
+    return ["/bin/sh", "-c", _AHEAD, "sh", *program]
+
+
+def call_off(wanted: str = "") -> None:
+    """Stops what was started ahead, unless it is wanted or current, and forgets it."""
+    with contextlib.suppress(OSError):
+        release = AHEAD.read_text().strip()
+        AHEAD.unlink()
+        if release not in (wanted, linked_release(CURRENT)):
+            services.stop(release)
