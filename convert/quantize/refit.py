@@ -172,15 +172,11 @@ def fit_convolution(
     moments, picture = _Moments(depthwise), 0
     for batch, target in zip(inputs, wanted, strict=True):
         where = places(layer, batch.shape, count, random)
-        here = np.ones((len(batch), *target.shape[1:3]), np.float32)
+        here = None
         if weights_at is not None:
-            here = weights_at[picture : picture + len(batch)]
+            here = _values_at(weights_at[picture : picture + len(batch), ..., None], where).ravel()
         picture += len(batch)
-        moments.add(
-            patches_at(batch.numpy(), where),
-            _values_at(target.numpy(), where),
-            _values_at(here[..., None], where).ravel(),
-        )
+        moments.add(patches_at(batch.numpy(), where), _values_at(target.numpy(), where), here)
     weights = moments.by_output(kernel)
     covariance, cross = moments.centred()
     doubtful = moments.doubtful()
@@ -222,29 +218,20 @@ class _Moments:
         self._sums: list[Any] = [0.0] * 4
 
     def add(
-        self, patches: npt.NDArray[np.float32], outputs: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]
+        self,
+        patches: npt.NDArray[np.float32],
+        outputs: npt.NDArray[np.float32],
+        weights: npt.NDArray[np.float32] | None = None,
     ) -> None:
-        """Takes in ``(n, kernel height, kernel width, channels)`` patches, their ``(n, outputs)`` and weights."""
-        self._count += float(weights.sum(dtype=np.float64))
+        """Takes in ``(n, kernel height, kernel width, channels)`` patches, their ``(n, outputs)`` and their weights."""
+        self._count += len(patches) if weights is None else float(weights.sum(dtype=np.float64))
         step = _BLOCK if self._depthwise else len(patches)
+        terms = _depthwise_terms if self._depthwise else _terms
         for at in range(0, len(patches), step):
             block = slice(at, at + step)
-            for index, term in enumerate(self._terms(patches[block], outputs[block], weights[block])):
+            here = None if weights is None else weights[block].astype(np.float64)
+            for index, term in enumerate(terms(patches[block], outputs[block], here)):
                 self._sums[index] = self._sums[index] + term
-
-    def _terms(
-        self, patches: npt.NDArray[np.float32], outputs: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]
-    ) -> tuple[Doubles, ...]:
-        """Sums over some places: inputs, outputs, inputs by inputs, inputs by outputs."""
-        count = len(patches)
-        # (groups, inputs, n) and (groups, n, outputs). BLAS takes contiguous matrices only; NumPy's own way is slow.
-        if self._depthwise:
-            x = np.ascontiguousarray(patches.reshape(count, -1, patches.shape[-1]).transpose(2, 1, 0), np.float64)
-            y = np.ascontiguousarray(outputs.T, np.float64)[..., None]
-        else:
-            x, y = patches.reshape(1, count, -1).transpose(0, 2, 1).astype(np.float64), outputs[None].astype(np.float64)
-        weighted = x * weights.astype(np.float64)
-        return weighted.sum(2), (y * weights[:, None]).sum(1), weighted @ x.transpose(0, 2, 1), weighted @ y
 
     @property
     def mean_input(self) -> Doubles:
@@ -279,3 +266,24 @@ class _Moments:
         """The reverse of :meth:`by_output`."""
         turned = weights[..., 0].T if self._depthwise else weights[0]
         return turned.reshape(shape).astype(np.float32)
+
+
+def _terms(
+    patches: npt.NDArray[np.float32], outputs: npt.NDArray[np.float32], weights: Doubles | None
+) -> tuple[Doubles, ...]:
+    """Sums over some places: inputs, outputs, inputs by inputs, inputs by outputs."""
+    x, y = patches.reshape(len(patches), -1).astype(np.float64), outputs.astype(np.float64)
+    weighted_x, weighted_y = (x, y) if weights is None else (x * weights[:, None], y * weights[:, None])
+    # A matrix by itself, turned, takes BLAS half as long as by another.
+    return weighted_x.sum(0)[None], weighted_y.sum(0)[None], (weighted_x.T @ x)[None], (weighted_x.T @ y)[None]
+
+
+def _depthwise_terms(
+    patches: npt.NDArray[np.float32], outputs: npt.NDArray[np.float32], weights: Doubles | None
+) -> tuple[Doubles, ...]:
+    """The same for each channel."""
+    # (channels, inputs, n) and (channels, n, 1). BLAS takes contiguous matrices only; NumPy's own way is slow.
+    x = np.ascontiguousarray(patches.reshape(len(patches), -1, patches.shape[-1]).transpose(2, 1, 0), np.float64)
+    y = np.ascontiguousarray(outputs.T, np.float64)[..., None]
+    weighted_x, weighted_y = (x, y) if weights is None else (x * weights, y * weights[:, None])
+    return weighted_x.sum(2), weighted_y.sum(1), weighted_x @ x.transpose(0, 2, 1), weighted_x @ y
