@@ -62,9 +62,10 @@ def ahead(program: Sequence[str]) -> list[str]:
 
 
 def call_off(wanted: str = "") -> None:
-    """Stops what was started ahead, unless it is wanted or current, and forgets it."""
+    """Forgets what was started ahead. Unless it is wanted or current it ends, and who gave way need not any more."""
     with contextlib.suppress(OSError):
-        release = AHEAD.read_text().strip()
+        release, current = AHEAD.read_text().strip(), linked_release(CURRENT)
         AHEAD.unlink()
-        if release not in (wanted, linked_release(CURRENT)):
+        if release not in (wanted, current):
             services.stop(release)
+            services.give_way(current, False)

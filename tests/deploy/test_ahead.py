@@ -82,18 +82,19 @@ def test_nothing_starts_while_somebody_is_at_work(board: Board) -> None:
 
 @pytest.mark.parametrize(
     ("started", "wanted", "stopped"),
-    [("old", "old", []), ("new", "", []), ("old", "", ["old"]), ("old", "third", ["old"]), ("", "old", [])],
+    [("old", "old", False), ("new", "", False), ("old", "", True), ("old", "third", True), ("", "old", False)],
     ids=["wanted", "current", "nobody's", "another's", "nothing"],
 )
 def test_who_was_started_for_nothing_is_stopped(
-    board: Board, monkeypatch: pytest.MonkeyPatch, started: str, wanted: str, stopped: list[str]
+    board: Board, monkeypatch: pytest.MonkeyPatch, started: str, wanted: str, stopped: bool
 ) -> None:
-    made: list[str] = []
-    monkeypatch.setattr(services, "stop", made.append)
+    made: list[tuple[object, ...]] = []
+    for name in ("stop", "give_way"):
+        monkeypatch.setattr(services, name, lambda *words, name=name: made.append((name, *words)))
     monkeypatch.setattr(apart, "AHEAD", board.note)
     monkeypatch.setattr(apart, "linked_release", lambda path: "new")
     if started:
         board.note.write_text(f"{started}\n")
     apart.call_off(wanted)
-    assert made == stopped
+    assert made == ([("stop", started), ("give_way", "new", False)] if stopped else [])
     assert not board.note.exists()
