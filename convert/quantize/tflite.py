@@ -71,4 +71,6 @@ def _export(model: keras.Model, folder: Path) -> None:
     with quiet():
         module = tf.Module()
         module.run = convert_variables_to_constants_v2(run.get_concrete_function())
-        tf.saved_model.save(module, str(folder), signatures=module.run)
+        # Nobody trains it; swish has a gradient of its own, which would ask for variables.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(module, str(folder), signatures=module.run, options=options)
