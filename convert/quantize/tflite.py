@@ -53,24 +53,33 @@ def to_tflite(
 
 
 _INPUT = "image"
+# More than these are written as variables: as constants 54 million took 3 GB of memory and eight times as long.
+_MANY_WEIGHTS = 8_000_000
 
 
 def _export(model: keras.Model, folder: Path) -> None:
-    """Writes a SavedModel whose weights are constants of its graph.
-
-    Keras's own export keeps them as variables, and every layer beside them; to write that, and to read and freeze it
-    for the converter, takes four times as long.
-    """
     # A fixed batch dimension: with an open one the interpreter cannot delegate reshapes and what follows them.
     signature = [tf.TensorSpec((1, *model.inputs[0].shape[1:]), name=_INPUT)]
+    with quiet():
+        if model.count_params() > _MANY_WEIGHTS:
+            model.export(folder, verbose=False, input_signature=signature)
+        else:
+            _export_constants(model, folder, signature)
+
+
+def _export_constants(model: keras.Model, folder: Path, signature: list[tf.TensorSpec]) -> None:
+    """Writes a SavedModel whose weights are constants of its graph; what is made of it is the same.
+
+    Keras's own export keeps them as variables, and every layer beside them: to write that, and to read and freeze it
+    for the converter, takes four times as long where layers are many and small. Constants are copied again and again.
+    """
 
     @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
     def run(image: Any) -> dict[str, Any]:
         return {f"output_{i}": each for i, each in enumerate(keras.tree.flatten(model(image, training=False)))}
 
-    with quiet():
-        module = tf.Module()
-        module.run = convert_variables_to_constants_v2(run.get_concrete_function())
-        # Nobody trains it; swish has a gradient of its own, which would ask for variables.
-        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        tf.saved_model.save(module, str(folder), signatures=module.run, options=options)
+    module = tf.Module()
+    module.run = convert_variables_to_constants_v2(run.get_concrete_function())
+    # Nobody trains it; swish has a gradient of its own, which would ask for variables.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, str(folder), signatures=module.run, options=options)

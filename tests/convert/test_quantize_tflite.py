@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from convert.quantize import tflite
 from convert.quantize.ptq import Quantized
 from convert.quantize.tflite import Precision
 from runtime.engine import Engine
@@ -119,3 +120,18 @@ def test_activations_of_each_precision(files: dict[str, bytes]) -> None:
     assert kinds("int8") == {"INT8"}
     assert kinds("mixed") == {"INT8", "FLOAT32"}
     assert "INT16" in kinds("int16")
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_many_weights_are_written_another_way_and_come_out_the_same(
+    made: Quantized, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, precision: Precision
+) -> None:
+    monkeypatch.setattr(tflite, "_MANY_WEIGHTS", 0)
+    data = converted(made.simulation() if precision == "int8" else made.exact, precision)
+    ops, others = (
+        [(op.name, [each.type for each in op.inputs]) for op in read_ops(one)] for one in (data, files[precision])
+    )
+    assert ops == others
+    picture = pictures(1, SIZE, SIZE)[0]
+    for one, other in zip(run_file(data, picture).values(), run_file(files[precision], picture).values(), strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
