@@ -13,6 +13,11 @@ def current(board: LightBoard) -> str:
     return Path(os.readlink(board.root / "opt/edgewren/current")).name
 
 
+def previous(board: LightBoard) -> str:
+    """Id of the release that ran before."""
+    return Path(os.readlink(board.root / "opt/edgewren/previous")).name
+
+
 def active(board: LightBoard) -> list[str]:
     """Ids of the releases whose services run."""
     listed = board.inside("systemctl list-units --plain --no-legend --state=active 'edgewren@*'")

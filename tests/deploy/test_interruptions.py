@@ -12,7 +12,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -22,7 +21,7 @@ from deploy.board.layout import AGENT, AHEAD, PYTHON
 from deploy.board.steps import STEPS, WATCHED
 from tests.deploy.boards import LightBoard
 from tests.deploy.conftest import SOURCE, Bench
-from tests.deploy.seen import active, current, is_settled
+from tests.deploy.seen import active, current, is_settled, previous
 from tests.processes import read_process
 from tests.waiting import until
 
@@ -157,7 +156,7 @@ def test_the_power_is_cut(board: LightBoard, offers: Iterator[Offer], page: Page
 
 @pytest.mark.parametrize("name", _SWITCHING)
 def test_a_connection_that_is_lost_on_the_way_back(board: LightBoard, page: Page, name: str) -> None:
-    before = _before(board)
+    before = previous(board)
     with held(board, f"sudo {shlex.join(apart(['rollback'], f'hold:{name}', '--pipe'))}") as agent:
         # It loads already when the agent has not asked for it yet.
         if name == "switch-noted":
@@ -169,7 +168,7 @@ def test_a_connection_that_is_lost_on_the_way_back(board: LightBoard, page: Page
 
 def test_a_way_back_that_ended_before_it_began(board: LightBoard, page: Page) -> None:
     """The release before was asked to start, and the agent never came to say what for."""
-    now, before = current(board), _before(board)
+    now, before = current(board), previous(board)
     board.inside(f"echo {before} >{AHEAD}; systemctl start {services.unit(before)}")
     assert sorted(active(board)) == sorted([now, before])
     board.inside(f"{shlex.join(PYTHON)} {AGENT} recover")
@@ -183,8 +182,3 @@ def test_no_agent_at_all_to_go_back(board: LightBoard, page: Page) -> None:
     assert done.returncode == 3, done.stdout + done.stderr
     board.inside(f"mv {AGENT}.away {AGENT}; {shlex.join(PYTHON)} {AGENT} recover")
     check(board, page, now)
-
-
-def _before(board: LightBoard) -> str:
-    """The release that ran before."""
-    return Path(os.readlink(board.root / "opt/edgewren/previous")).name
