@@ -16,7 +16,7 @@ from apps.options import DEFAULT_OUTPUT, Options
 from apps.session import Session
 from runtime.errors import InputError
 from runtime.files import read_text
-from runtime.grammar import OUTPUTS
+from runtime.grammar import OUTPUTS, shown
 from runtime.sinks import Sink, open_sink
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def open_output(uri: str, session: Session, say: Callable[[str], None]) -> tuple
         name = f"Edgewren {os.uname().nodename}"
         return (MqttOutput(uri, name, session, say, _secret(session.options.mqtt_password_file)),)
     if "://" in uri and scheme != "json":
-        raise InputError(f"{uri} is not an output this version knows", f"expected {_LIVE_OUTPUTS}, {OUTPUTS}")
+        raise InputError(f"{shown(uri)} is not an output this version knows", f"expected {_LIVE_OUTPUTS}, {OUTPUTS}")
     return (SinkOutput(open_sink(uri, session.detector.labels, session.source)),)
 
 
@@ -145,8 +145,8 @@ def _open_page(uri: str, session: Session, say: Callable[[str], None]) -> tuple[
         health=lambda: session.health.check(time.monotonic()),
     )
     # A service manager keeps what is said in its journal, where no token belongs.
-    shown = page.url.partition("?")[0] if "NOTIFY_SOCKET" in os.environ else page.url
-    say(f"live page: {shown}  (Ctrl-C stops)")
+    address = page.url.partition("?")[0] if "NOTIFY_SOCKET" in os.environ else page.url
+    say(f"live page: {address}  (Ctrl-C stops)")
     return metrics, page
 
 

@@ -18,6 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from apps.moment import Controls, Figures, Moment
 from apps.outputs.homeassistant import entities
 from runtime.errors import InputError
+from runtime.grammar import shown
 
 _EXPECTED = "expected mqtt://[USER@]HOST[:PORT]/TOPIC, or mqtts://..; ?discovery=homeassistant&rate=5 may follow"
 _MAX_WAITING = 500  # messages kept while the broker is away
@@ -57,7 +58,7 @@ def parse_address(uri: str) -> Address:
         parts = urlsplit(uri)
         port = parts.port
     except ValueError:
-        raise InputError(f"{uri} is no MQTT address", _EXPECTED) from None
+        raise InputError(f"{shown(uri)} is no MQTT address", _EXPECTED) from None
     if parts.password:
         raise InputError(
             "the MQTT address holds a password, which every user of this machine could read",

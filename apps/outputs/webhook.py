@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from apps.moment import Event, Figures, Moment
 from runtime.errors import InputError
+from runtime.grammar import shown
 
 _WAITING = 256
 _TIMEOUT_S = 5.0
@@ -47,7 +48,7 @@ class WebhookOutput:
         except ValueError:
             good = False
         if not good:
-            raise InputError(f"{url} cannot be posted to", "expected http://HOST[:PORT]/PATH or https://..")
+            raise InputError(f"{shown(url)} cannot be posted to", "expected http://HOST[:PORT]/PATH or https://..")
         self.left_out = 0
         self._url = url
         self._host = f"{parts.scheme}://{parts.hostname}"  # The rest of a URL may hold a secret: never printed.

@@ -8,7 +8,7 @@ from typing import Protocol
 from runtime.detections import Detections
 from runtime.errors import InputError
 from runtime.frame import Frame
-from runtime.grammar import OUTPUTS, VIDEO_SUFFIXES
+from runtime.grammar import OUTPUTS, VIDEO_SUFFIXES, shown
 from runtime.sources import Source
 from runtime.sources.images import IMAGE_SUFFIXES
 
@@ -50,7 +50,7 @@ def open_sink(uri: str, labels: tuple[str, ...], source: Source) -> Sink:
             f"run python -m apps.live MODEL INPUT {uri}",
         )
     if separator and scheme != "json":
-        raise InputError(f"{uri} is not an output this version knows", f"expected {OUTPUTS}")
+        raise InputError(f"{shown(uri)} is not an output this version knows", f"expected {OUTPUTS}")
     if separator:
         from runtime.sinks.json_lines import JsonSink
 

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from runtime.errors import InputError
 from runtime.files import check_file
 from runtime.frame import Frame
-from runtime.grammar import INPUTS
+from runtime.grammar import INPUTS, shown
 from runtime.sources.images import IMAGE_SUFFIXES, ImageSource, list_images
 
 _STREAMS = ("rtsp", "rtsps", "http", "https")
@@ -83,13 +83,8 @@ def open_lasting(uri: str, wait: bool = False) -> Source:
         return open_source(uri)
     from runtime.sources.reopening import ReopeningSource
 
-    name = uri
-    if "://" in uri:
-        from runtime.sources.stream import shown
-
-        name = shown(uri)
     first = None if wait else open_source(uri)
-    return ReopeningSource(name, lambda: open_source(uri), first)
+    return ReopeningSource(shown(uri), lambda: open_source(uri), first)
 
 
 def _is_camera(uri: str) -> bool:
@@ -123,7 +118,7 @@ def _open_moving(uri: str) -> Source:
         from runtime.sources.synthetic import open_synthetic
 
         return open_synthetic(uri)
-    raise InputError(f"{uri} is not a source this version knows", f"expected {INPUTS}")
+    raise InputError(f"{shown(uri)} is not a source this version knows", f"expected {INPUTS}")
 
 
 def frames(source: Source, loop: bool = False) -> Iterator[Frame]:

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 import cv2
 
 from runtime.errors import InputError
+from runtime.grammar import shown
 from runtime.sources.query import BadNameError
 from runtime.sources.video import VideoSource
 
@@ -44,14 +45,6 @@ def open_stream(url: str) -> VideoSource:
     return VideoSource(capture, shown(url), live=True)
 
 
-def shown(url: str) -> str:
-    """An address as it may be shown and logged: without the password."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return url.replace(f":{parts.password}@", ":***@", 1)
-
-
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
@@ -59,7 +52,9 @@ def _split(url: str) -> SplitResult:
     except ValueError:
         known = False
     if not known:
-        raise BadNameError(f"{url} is not an address", "expected rtsp://HOST[:PORT]/PATH or http://HOST[:PORT]/PATH")
+        raise BadNameError(
+            f"{shown(url)} is not an address", "expected rtsp://HOST[:PORT]/PATH or http://HOST[:PORT]/PATH"
+        )
     return parts
 
 

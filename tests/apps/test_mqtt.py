@@ -276,6 +276,8 @@ def test_addresses(uri: str, field: str, value: object) -> None:
         ("mqtt://host/a/+/b", "is no MQTT address"),
         ("http://host/a", "is no MQTT address"),
         ("mqtt://me:secret@host/a", PASSWORD_VARIABLE),
+        ("mqtt://me:secret@host:x/a", "is no MQTT address"),
+        ("mqtt://me:sec/secret@host/a", "is no MQTT address"),
         ("mqtt://host/a?qos=1", "unknown key 'qos'"),
         ("mqtt://host/a?rate=x", "the rate is 'x'"),
         ("mqtt://host/a?rate=nan", "the rate is 'nan'"),

@@ -12,9 +12,9 @@ import pytest
 
 from runtime.errors import InputError
 from runtime.frame import Frame
-from runtime.sources import open_lasting, open_source
+from runtime.grammar import shown
+from runtime.sources import Source, open_lasting, open_source
 from runtime.sources.reopening import ReopeningSource
-from runtime.sources.stream import shown
 from tests.cameras import NetworkCamera, mjpeg_camera, rtsp_camera
 from tests.waiting import until
 
@@ -136,8 +136,42 @@ def test_a_refusal_of_an_rtsp_camera() -> None:
         open_source(camera.url.replace("bars", "nowhere"))
 
 
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("rtsp://me:secret@camera/1?a=b", "rtsp://me:***@camera/1?a=b"),
+        ("rtsp://me:secret@camera/1?a=b@c", "rtsp://me:***@camera/1?a=b@c"),
+        ("rtsp://me:sec@ret@camera:x/1", "rtsp://me:***@camera:x/1"),
+        ("rtsp://me:sec/ret@camera/1", "rtsp://me:***@camera/1"),
+        ("rtsp://me:secret@[/1", "rtsp://me:***@[/1"),
+        ("http://me@camera:8080/a@b", "http://me@camera:8080/a@b"),
+        ("http://camera:8080/a@b", "http://camera:8080/a@b"),
+        ("http://[::1]:8080/a@b", "http://[::1]:8080/a@b"),
+        ("/dev/video0", "/dev/video0"),
+    ],
+)
+def test_addresses_are_shown_without_their_password(uri: str, expected: str) -> None:
+    assert shown(uri) == expected
+
+
+@pytest.mark.parametrize("open_it", [open_source, open_lasting])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "rtsp://me:secret@camera:99999/1",
+        "rtsp://me:secret@camera:x/1",
+        "http://me:secret@[/1",
+        "rtsp://me:sec/secret@camera/1",
+        "ftp://me:secret@camera/1",
+    ],
+)
+def test_an_error_for_a_malformed_address_shows_no_password(uri: str, open_it: Callable[[str], Source]) -> None:
+    with pytest.raises(InputError) as caught:
+        open_it(uri)
+    assert "secret" not in str(caught.value)
+
+
 def test_passwords_are_not_shown() -> None:
-    assert shown("rtsp://me:secret@camera/1?a=b") == "rtsp://me:***@camera/1?a=b"
     with pytest.raises(InputError) as caught:
         open_source("http://me:secret@127.0.0.1:9/x")
     assert "secret" not in str(caught.value)
