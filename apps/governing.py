@@ -8,7 +8,6 @@ from collections.abc import Callable
 from apps.governor import Governor, Level, Load, ladder
 from apps.options import Options
 from runtime.ledger import GOVERNOR, RATE
-from runtime.opening import default_threads
 from runtime.pipeline import Pipeline
 
 
@@ -18,12 +17,15 @@ class Governing:
     Args:
         options: ``governor``, ``deadline_ms``, ``max_fps``, ``threads``.
         want: Changes ``model`` or ``threads``.
+        threads: Of the interpreter at the start: the user's choice, what ``bench --tune`` found, or the default.
         model: Name of the model at the start.
         small: Name of the smaller model, where there is one.
     """
 
-    def __init__(self, options: Options, want: Callable[..., None], model: str, small: str | None) -> None:
-        self._threads = options.threads or default_threads()
+    def __init__(
+        self, options: Options, want: Callable[..., None], threads: int, model: str, small: str | None
+    ) -> None:
+        self._threads = threads
         self._given = options.threads
         self._most: float | None = options.max_fps
         self._want = want

@@ -106,7 +106,8 @@ class Session:
         self._switcher = Switcher(
             Target(model, source, options.threads), self._open_model, self._open_source, self._interrupt, self._failed
         )
-        self._governing = Governing(options, self._want, model, self._small_name())
+        threads = getattr(self._detector.executor, "threads", 1)
+        self._governing = Governing(options, self._want, threads, model, self._small_name())
         self._smoother = Smoother(self._between) if options.smooth and options.track else None
 
     # What the page and MQTT may ask: apps.moment.Controls.
@@ -311,7 +312,7 @@ class Session:
         if self._pipeline:
             self._pipeline.stop()
 
-    def _failed(self, running: Target, error: EdgewrenError) -> None:
+    def _failed(self, running: Target, error: EdgewrenError | OSError) -> None:
         self.settings.replace(model=running.model, source=running.source)
         self.notices.set("change", str(error), lasting=False)
 

@@ -24,6 +24,7 @@ class Smoother:
     def __init__(self, show: Callable[[Frame], None]) -> None:
         self.active = False
         self._show = show
+        self._error: BaseException | None = None
         self._slot: Slot[Frame] = Slot()
         self._thread = threading.Thread(target=self._run, name="edgewren-smooth", daemon=True)
         self._thread.start()
@@ -39,7 +40,12 @@ class Smoother:
         Args:
             fps: Results per second.
             camera_fps: Frames per second; ``None`` where they are not known.
+
+        Raises:
+            BaseException: Showing a frame has failed: a defect, with which the page would stand still.
         """
+        if self._error:
+            raise self._error
         if fps and camera_fps:
             share = fps / camera_fps
             self.active = share < (_KEEPS_UP if self.active else _BEHIND)
@@ -51,5 +57,9 @@ class Smoother:
         self._thread.join()
 
     def _run(self) -> None:
-        while (frame := self._slot.take()) is not None:
-            self._show(frame)
+        try:
+            while (frame := self._slot.take()) is not None:
+                self._show(frame)
+        except BaseException as error:
+            self._error = error
+            self.active = False

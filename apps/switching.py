@@ -57,7 +57,7 @@ class Switcher:
         open_model: Callable[[str, int | None], Detector],
         open_source: Callable[[str], Source],
         ready: Callable[[], None],
-        failed: Callable[[Target, EdgewrenError], None],
+        failed: Callable[[Target, EdgewrenError | OSError], None],
     ) -> None:
         self.running = running
         self._wanted = running
@@ -102,7 +102,7 @@ class Switcher:
         while (target := self._next()) is not None:
             try:
                 prepared = self._open(target)
-            except EdgewrenError as error:
+            except (EdgewrenError, OSError) as error:
                 self._refused(target, error)
                 continue
             with self._lock:
@@ -131,13 +131,13 @@ class Switcher:
         detector = self._open_model(target.model, target.threads) if another else None
         try:
             source = self._open_source(target.source) if target.source != running.source else None
-        except EdgewrenError:
+        except (EdgewrenError, OSError):
             if detector:
                 detector.close()
             raise
         return Prepared(target, detector, source)
 
-    def _refused(self, target: Target, error: EdgewrenError) -> None:
+    def _refused(self, target: Target, error: EdgewrenError | OSError) -> None:
         with self._lock:
             if self._wanted == target:
                 self._wanted = self.running

@@ -45,13 +45,20 @@ class Seer:
     Attributes:
         labels: Two classes; what it finds is of the second one.
         closed: Whether it was freed.
+        threads: Of its interpreter.
     """
+
+    threads = 4
 
     def __init__(self, labels: tuple[str, ...] = ("wren", "robin"), missed: tuple[int, ...] = ()) -> None:
         self.labels = labels
         self.score = 0.4
         self.closed = False
         self._missed = missed
+
+    @property
+    def executor(self) -> Seer:
+        return self
 
     def stages(self) -> Seer:
         return self

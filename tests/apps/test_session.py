@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 import time
@@ -13,12 +14,15 @@ import numpy as np
 import pytest
 
 from apps.governing import Governing
-from apps.governor import Level
+from apps.governor import Level, Load
 from apps.options import read_options
+from apps.smooth import Smoother
 from runtime.errors import InputError, RunError
+from runtime.frame import Frame
 from runtime.sources.reopening import ReopeningSource
 from runtime.track import Tracked
 from tests.apps.bright import CYCLE, SIDE, TOP, WIDTH, Film, Notebook, Running, Seer, Stage, boxes, left_edge, picture
+from tests.waiting import until
 
 LINE = {"name": "middle", "kind": "line", "points": [[0.5, 0], [0.5, 1]]}
 ZONE = {"name": "right", "kind": "zone", "points": [[0.6, 0], [1, 0], [1, 1], [0.6, 1]]}
@@ -186,6 +190,39 @@ def test_a_change_that_fails_leaves_everything_as_it_was(stage: Stage) -> None:
         assert running.session.state()["source"] == "camera"
         assert running.newest().frame.source == "camera"
     assert stage.said == ["no camera at gone"]
+
+
+def test_a_change_that_the_system_refuses_is_a_notice_and_the_next_one_is_made(stage: Stage) -> None:
+    def refuse() -> Any:
+        raise OSError(errno.EIO, "Input/output error")
+
+    stage.sources["broken"] = refuse
+    arguments = ("small.tflite", "camera", "--also-source", "broken", "--also-source", "other")
+    with Running(stage.session(*arguments)) as running:
+        running.newest()
+        running.session.change({"source": "broken"})
+        running.wait(lambda: "Input/output error" in " ".join(running.newest().figures.notices))
+        assert running.session.state()["source"] == "camera"
+        running.session.change({"source": "other"})
+        running.wait(lambda: running.newest().frame.source == "other")
+
+
+def test_a_defect_between_two_results_ends_the_session() -> None:
+    """Otherwise the smooth page would stand still while all seems well."""
+    failed = threading.Event()
+
+    def show(frame: Frame) -> None:
+        failed.set()
+        raise RuntimeError("a defect")
+
+    smoother = Smoother(show)
+    smoother.judge(10, 30)
+    smoother.passed(picture(0))
+    assert failed.wait(10)
+    until(lambda: not smoother.active, seconds=10)
+    with pytest.raises(RuntimeError, match="a defect"):
+        smoother.judge(10, 30)
+    smoother.close()
 
 
 def test_the_last_of_many_wishes_counts_and_nothing_is_left_over(stage: Stage) -> None:
@@ -380,7 +417,7 @@ def test_levels_of_the_governor_are_obeyed(
     asked: list[dict[str, Any]] = []
     options = read_options(["large.tflite", "camera", *arguments])
     want: Callable[..., None] = lambda **parts: asked.append(parts)  # noqa: E731
-    governing = Governing(options, want, "large", "small" if options.small_model else None)
+    governing = Governing(options, want, 4, "large", "small" if options.small_model else None)
     pipe = Pipe()
     governing.steer(pipe, lambda: 20.0)  # type: ignore[arg-type]
     seen = []
@@ -389,3 +426,18 @@ def test_levels_of_the_governor_are_obeyed(
         seen.append(pipe.fps)
     assert seen == [None if limit is None else pytest.approx(limit) for limit in limits]
     assert asked == wishes
+
+
+@pytest.mark.parametrize(("threads", "fewer"), [(1, None), (2, 1), (3, 2)], ids=["one", "two", "three"])
+def test_fewer_threads_are_fewer_than_what_runs(
+    threads: int, fewer: int | None, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ``bench --tune`` has chosen may be fewer than there are cores."""
+    monkeypatch.setattr(Seer, "threads", threads)
+    asked: list[dict[str, Any]] = []
+    with stage.session("small.tflite", "camera") as session, monkeypatch.context() as patched:
+        patched.setattr(session._governing, "_want", lambda **parts: asked.append(parts))
+        for turn in range(40):
+            patched.setattr("apps.governing.time.monotonic", lambda now=10.0 * turn: now)
+            session._governing.update(Load(10, temperature=99.0))
+    assert asked == ([] if fewer is None else [{"threads": fewer}])
