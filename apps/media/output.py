@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,8 +113,9 @@ class MediaOutput:
         """Media hold pictures only."""
 
     def close(self) -> None:
-        """Completes everything."""
-        self._recorder.close()
-        if self._clips:
-            self._clips.close()
-        self.library.close()
+        """Completes everything, and frees the folder even if something cannot be completed."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.library.close)
+            if self._clips:
+                stack.callback(self._clips.close)
+            stack.callback(self._recorder.close)

@@ -82,8 +82,10 @@ class Recorder(Writer):
     def close(self) -> None:
         """Completes the segment."""
         self.stop()
-        self._worker.close()
-        self._finisher.close()
+        try:
+            self._worker.close()
+        finally:
+            self._finisher.close()
 
     def _write(self, moment: Moment) -> None:
         if self._trouble.waiting:

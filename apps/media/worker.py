@@ -60,9 +60,15 @@ class Worker:
         self._tasks.put(task)
 
     def close(self) -> None:
-        """Waits until everything is done."""
+        """Waits until everything is done.
+
+        Raises:
+            BaseException: A task failed in a way it did not expect.
+        """
         self._tasks.put(None)
         self._thread.join(_CLOSE_TIMEOUT_S)
+        if self._failure:
+            raise self._failure
 
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:

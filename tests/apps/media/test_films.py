@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from apps.media import MediaOptions, MediaOutput, MediaStore
+from apps.media.film import Film
 from apps.moment import Event, Figures, Moment
 from runtime.detections import Detections
 from runtime.errors import InputError
@@ -147,6 +148,24 @@ def test_a_full_disk_interrupts_a_recording_until_there_is_room(
     # Nothing that was recorded before is lost, but for the frame the disk had no room for.
     assert before - 2 <= first <= before
     assert after >= 1
+
+
+@pytest.mark.parametrize("clips", [False, True])
+def test_a_defect_in_completing_a_file_is_raised_and_the_folder_is_free(
+    clips: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = Film.finish
+
+    def finish(film: Film, last_event: int | None = None) -> None:
+        complete(film, last_event)
+        raise RuntimeError("a defect")
+
+    output = MediaOutput(tmp_path, MediaOptions(keep_free_mb=0, clips=clips, record=not clips))
+    feed(output, [moment(number / 20, events=(event(number + 1),)) for number in range(5)])
+    monkeypatch.setattr(Film, "finish", finish)
+    with pytest.raises(RuntimeError, match="a defect"):
+        output.close()
+    MediaStore(tmp_path, 10**9, 0).close()
 
 
 def remount(folder: Path, way: str) -> None:
