@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Of what :meth:`Metrics.text` returns."""
 _Values = Iterable[tuple[tuple[str, ...], float]]  # the labels' values, and the number
 _LATENCY_S = (0.01, 0.02, 0.033, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2)
 

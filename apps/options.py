@@ -10,7 +10,7 @@ from typing import Any
 
 from apps.moment import Shape
 from apps.scene.shapes import read_shapes
-from runtime.commandline import Parser
+from runtime.commandline import THREADS_HELP, Parser
 from runtime.errors import InputError
 from runtime.files import read_text
 from runtime.grammar import INPUTS, OUTPUTS
@@ -153,7 +153,7 @@ class Setting:
 SETTINGS = (
     Setting("score", SCORE, "lowest score to show (default: the model's)"),
     Setting("classes", NAMES, "show and count these classes only"),
-    Setting("threads", COUNT, "interpreter threads (default: one per core, at most 4)"),
+    Setting("threads", COUNT, THREADS_HELP),
     Setting("labels", PATH, "class names, one per line, instead of the model's"),
     Setting("also_models", PATHS, "another model to change to on the page; may be repeated", (), flag="--also-model"),
     Setting("also_sources", TEXTS, "another INPUT to change to; may be repeated", (), flag="--also-source"),
@@ -234,8 +234,6 @@ def parser() -> Parser:
             action = "append" if setting.kind.many else "store"
             metavar = setting.kind.metavar
             group.add_argument(setting.flag_on, dest=setting.key, action=action, metavar=metavar, help=setting.help)
-    made.add_argument("--paced", dest="pace", action="store_const", const="real", help=argparse.SUPPRESS)
-    made.add_argument("--fast", dest="pace", action="store_const", const="fast", help=argparse.SUPPRESS)
     return made
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import tornado.web
 
+from apps.metrics import CONTENT_TYPE
 from apps.server.guard import Guarded, Site
 from apps.server.ports import Entry
 from runtime.errors import EdgewrenError, InputError
@@ -161,7 +162,7 @@ class Metrics(Guarded):
     def get(self) -> None:
         if self.site.metrics is None:
             raise tornado.web.HTTPError(404)
-        self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        self.set_header("Content-Type", CONTENT_TYPE)
         self.finish(self.site.metrics())
 
 

@@ -89,7 +89,7 @@ def test_stops_after_some_seconds(tiny_model: Path, video: Path, tmp_path: Path)
 
 
 def test_paced_video_takes_as_long_as_it_plays(tiny_model: Path, video: Path) -> None:
-    done = run_module("apps.live", tiny_model, video, "json://-", "--paced")
+    done = run_module("apps.live", tiny_model, video, "json://-", "--pace", "real")
     seconds = float(done.stderr.split(" frames in ")[1].split(" s")[0])
     assert 0.9 <= seconds < 30
 
