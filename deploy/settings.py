@@ -80,7 +80,11 @@ def settings_from(values: dict[str, Any], where: str) -> Settings:
     path = Path(model) if model.endswith(".tflite") else _built(model)
     port = str(values.get("port", 8080))
     if not port.isdecimal() or not (port == "0" or 1024 <= int(port) <= 65535):
-        raise InputError(f"{where}: port {port}", "expected 1024 to 65535, or 0 for no page", "the service is not root")
+        raise InputError(
+            f"{where}: port {port}",
+            "expected 1024 to 65535, as the service is not root, or 0 for no page",
+            "choose another port",
+        )
     source, options = str(values.get("source", "0")), values.get("options", ())
     words = options.split() if isinstance(options, str) else [str(word) for word in options]
     for word in (source, *words):

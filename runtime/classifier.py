@@ -66,7 +66,9 @@ class Classifier:
     def __init__(self, card: ModelCard, executor: Executor, top: int = 5) -> None:
         check_task(card, "classify")
         if len(executor.inputs) != 1:
-            raise InputError(f"{card.name} has {len(executor.inputs)} inputs", "expected one picture")
+            raise InputError(
+                f"{card.name} has {len(executor.inputs)} inputs", "expected one picture", "convert it with one"
+            )
         if top < 1:
             raise InputError(f"top is {top}", "expected at least 1", "give --top K")
         self.card = card

@@ -48,7 +48,9 @@ class Detector:
     def __init__(self, card: ModelCard, executor: Executor, score: float | None = None) -> None:
         check_task(card, "detect")
         if len(executor.inputs) != 1:
-            raise InputError(f"{card.name} has {len(executor.inputs)} inputs", "expected one picture")
+            raise InputError(
+                f"{card.name} has {len(executor.inputs)} inputs", "expected one picture", "convert it with one"
+            )
         self.card = card
         self._executor: Executor | None = executor
         self.score = card.thresholds.score if score is None else score

@@ -55,7 +55,11 @@ def with_labels(card: ModelCard, path: Path) -> ModelCard:
     if own.background and len(names) == len(own.names) - 1:
         names = (own.names[0], *names)
     if len(names) != len(own.names):
-        raise InputError(f"{path} has {len(names)} names", f"the model has {len(own.names)} classes")
+        raise InputError(
+            f"{path} has {len(names)} names",
+            f"the model has {len(own.names)} classes",
+            "give the label file of this model",
+        )
     return dataclasses.replace(card, labels=Labels(names, own.background))
 
 

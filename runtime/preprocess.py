@@ -248,7 +248,11 @@ def pixel_table(spec: InputSpec, tensor: TensorSpec) -> npt.NDArray[Any]:
     # A uint8 tensor without a scale takes the numbers themselves: the network converts them.
     plain = tensor.dtype == np.uint8 and not tensor.quantized
     if tensor.dtype not in (np.int8, np.uint8, np.int16) or not (tensor.quantized or plain):
-        raise InputError(f"input tensor '{tensor.name}' is {tensor.dtype}", "expected int8, uint8, int16 or float")
+        raise InputError(
+            f"input tensor '{tensor.name}' is {tensor.dtype}",
+            "expected int8, uint8, int16 or float",
+            "convert the network with such an input",
+        )
     scaled = real / (tensor.scale or 1.0)
     rounded = np.trunc(scaled + np.copysign(0.5, scaled)) + tensor.zero_point
     limits = np.iinfo(tensor.dtype)

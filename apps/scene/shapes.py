@@ -48,7 +48,7 @@ def _shape(data: object, number: int) -> Shape:
         raise InputError(f"shape {number} has an unknown key {key!r}", "expected name, kind, points, classes")
     name = data.get("name")
     if not isinstance(name, str) or not 1 <= len(name.strip()) <= _LONGEST or not name.isprintable():
-        raise InputError(f"shape {number} has no proper name", "expected 1 to 40 printable characters")
+        raise InputError(f"shape {number} has no usable name", "expected 1 to 40 printable characters")
     kind = data.get("kind")
     if kind != "line" and kind != "zone":
         raise InputError(f"shape {name!r} is of an unknown kind", "expected line or zone")
@@ -61,18 +61,20 @@ def _shape(data: object, number: int) -> Shape:
 def _points(name: str, data: object, least: int, most: int) -> tuple[tuple[float, float], ...]:
     expected = f"expected {least if least == most else f'{least} to {most}'} points [x, y] with numbers in 0..1"
     if not _is_list(data) or not least <= len(data) <= most:
-        raise InputError(f"shape {name!r} has other points", expected)
+        raise InputError(f"the points of shape {name!r} do not fit", expected)
     points = []
     for point in data:
         if not _is_list(point) or len(point) != 2 or not all(_is_share(value) for value in point):
-            raise InputError(f"shape {name!r} has other points", expected)
+            raise InputError(f"the points of shape {name!r} do not fit", expected)
         points.append((float(point[0]), float(point[1])))
     return tuple(points)
 
 
 def _classes(name: str, data: object) -> tuple[str, ...]:
     if not _is_list(data) or len(data) > _MOST_CLASSES or not all(isinstance(item, str) for item in data):
-        raise InputError(f"classes of shape {name!r} is no list of names", "expected class names, or none for all")
+        raise InputError(
+            f"the classes of shape {name!r} are not a list of names", "expected class names, or none for all"
+        )
     return tuple(data)
 
 

@@ -39,7 +39,7 @@ class ClassesDecoder:
         self._activation = card.decoder.activation
         count, shape = len(card.labels.names), self._spec.shape
         if not shape or shape[-1] != count or math.prod(shape) != count:
-            raise InputError(f"{card.name} has an output {shape}", f"the card has {count} labels")
+            raise InputError(f"{card.name} has an output {shape}", f"the card has {count} labels", "rebuild the model")
 
     def decode(self, outputs: Outputs, top: int) -> tuple[npt.NDArray[np.int32], Floats]:
         """The best classes and their scores (0..1), best first; the background is none of them.

@@ -42,7 +42,11 @@ class PostprocessDecoder:
         shapes = [self._specs[i].shape for i in (self._box, self._class, self._score, self._count)]
         slots = shapes[1][-1] if shapes[1] else 0
         if shapes[0] != (1, slots, 4) or shapes[1:3] != [(1, slots)] * 2 or shapes[3] not in ((1,), (), (1, 1)):
-            raise InputError(f"{card.name} has outputs of shapes {shapes}", "expected (1, n, 4), (1, n), (1, n), (1,)")
+            raise InputError(
+                f"{card.name} has outputs of shapes {shapes}",
+                "expected (1, n, 4), (1, n), (1, n), (1,)",
+                "rebuild the model",
+            )
         # Where x1, y1, x2 and y2 of each box lie among all its numbers.
         self._corners = np.arange(4 * slots).reshape(-1, 4)[:, [1, 0, 3, 2]]
 

@@ -27,7 +27,9 @@ def find_output(card: ModelCard, executor: Executor, kind: Kind) -> int:
     positions = [index for index, spec in enumerate(executor.outputs) if spec.name in names]
     if len(positions) != 1:
         seen = ", ".join(f"{spec.name} {spec.shape}" for spec in executor.outputs)
-        raise InputError(f"{card.name} has outputs {seen[:200]}", f"the card wants one of kind '{kind}'")
+        raise InputError(
+            f"{card.name} has outputs {seen[:200]}", f"the card wants one of kind '{kind}'", "rebuild the model"
+        )
     return positions[0]
 
 

@@ -37,7 +37,7 @@ class Yolov5Decoder:
         self._spec = executor.outputs[self._index]
         fields, shape = _CLASSES + len(card.labels.names), self._spec.shape
         if len(shape) != 3 or shape[0] != 1 or shape[2] != fields:
-            raise InputError(f"{card.name} has an output {shape}", f"expected (1, N, {fields})")
+            raise InputError(f"{card.name} has an output {shape}", f"expected (1, N, {fields})", "rebuild the model")
         self._factor = unit_pixels(card)
 
     def decode(self, outputs: Outputs, score: float) -> Candidates:

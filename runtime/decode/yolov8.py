@@ -37,7 +37,11 @@ class Yolov8Decoder:
         self._spec = executor.outputs[self._index]
         fields, shape = _BOX + len(card.labels.names), self._spec.shape
         if len(shape) != 3 or shape[0] != 1 or fields not in shape[1:]:
-            raise InputError(f"{card.name} has an output {shape}", f"expected (1, {fields}, N) or (1, N, {fields})")
+            raise InputError(
+                f"{card.name} has an output {shape}",
+                f"expected (1, {fields}, N) or (1, N, {fields})",
+                "rebuild the model",
+            )
         self._transposed = shape[1] != fields
         self._factor = unit_pixels(card)
 

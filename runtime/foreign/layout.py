@@ -23,7 +23,7 @@ class Seen:
         engine: It, in an interpreter.
         graph, metadata: What the file says.
         names: Lines of the label file: the user's, else the one inside the file; may be empty.
-        labels_file: The user's label file; ``None`` when he gave none.
+        labels_file: The user's label file; ``None`` where none was given.
     """
 
     path: Path

@@ -80,7 +80,11 @@ def _values(tensor: TensorSpec, graph: Graph, metadata: Metadata, usual: Range) 
     if tensor.dtype == np.uint8:
         return PIXELS, ""
     if tensor.dtype.kind != "f" and not (tensor.dtype == np.int16 and tensor.quantized):
-        raise InputError(f"input tensor '{tensor.name}' is {tensor.dtype}", "expected int8, uint8, int16 or float")
+        raise InputError(
+            f"input tensor '{tensor.name}' is {tensor.dtype}",
+            "expected int8, uint8, int16 or float",
+            "export the model with such an input",
+        )
     found = told or _range_after_quantize(graph)
     if found:
         return found, ""

@@ -27,7 +27,9 @@ def recognise(seen: Seen) -> Layout | None:
         return None
     if len(op.outputs) != len(_KINDS) or set(op.outputs) != set(seen.graph.outputs):
         raise InputError(
-            f"{seen.path} has {POSTPROCESS} inside but other outputs", "expected its four outputs and no others"
+            f"{seen.path} has {POSTPROCESS} inside but other outputs",
+            "expected its four outputs and no others",
+            "export the model with these alone",
         )
     names = [seen.graph.tensors[index].name for index in op.outputs]
     found = {spec.name: spec for spec in seen.engine.outputs}
@@ -51,7 +53,11 @@ def _options(op: Op, seen: Seen) -> int:
     except (DamagedError, ValueError, OverflowError):
         classes = 0
     if not 0 < classes <= _MAX_CLASSES:
-        raise InputError(f"{seen.path} has {POSTPROCESS} without a number of classes", "expected a complete model")
+        raise InputError(
+            f"{seen.path} has {POSTPROCESS} without a number of classes",
+            "expected a complete model",
+            "copy the file again, or export it again",
+        )
     return classes
 
 

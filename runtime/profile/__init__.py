@@ -51,7 +51,7 @@ def profile(model: Path, threads: int = 1, runs: int = 50) -> Profile:
     """
     check_model_file(model)
     if threads < 1 or runs < 1:
-        raise InputError(f"threads is {threads}, runs is {runs}", "expected at least 1 of each")
+        raise InputError(f"threads is {threads}, runs is {runs}", "expected at least 1 of each", "give larger ones")
     request, finding = Request(str(model.resolve()), threads, runs), ""
     try:
         request = dataclasses.replace(request, library=str(find_library()))

@@ -81,7 +81,7 @@ class Measurement:
         provider: Name and version of the interpreter.
         tensors, nodes: The network.
         partitions: In how many parts XNNPACK runs what it took.
-        invoke_ms: ``min``, ``median`` and ``p95`` of whole runs of the interpreter, milliseconds.
+        invoke_ms: ``min``, ``median``, ``p95`` and ``p99`` of whole runs of the interpreter, milliseconds.
         profiled_ms: Median of whole runs under the profiler; 0.0 without one.
         events: Timed ops in order of execution; empty without a profiler.
         gemms: The best matrix product of each number format asked for.

@@ -46,7 +46,7 @@ _STANDS_FOR: dict[str, tuple[str, ...]] = {
     "Log": ("LOG",),
     "Floor": ("FLOOR",),
     "Ceiling": ("CEIL",),
-    "Bankders Rounding": ("ROUND",),
+    "Bankders Rounding": ("ROUND",),  # Spelt like this in the library.
     # A product of a tensor with itself becomes a square.
     "Square": ("SQUARE", "MUL"),
     "Square Root": ("SQRT",),

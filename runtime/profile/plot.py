@@ -93,7 +93,7 @@ def draw(profile: Profile) -> npt.NDArray[np.uint8]:
     ops = sorted((op for op in profile.ops if op.gmacs), key=lambda op: -(op.ms or 0.0))
     if not ops or profile.peak is None:
         why = profile.finding or "the model has no op with multiply-accumulates"
-        raise InputError(f"nothing to plot: {why}", "expected times per op")
+        raise InputError(f"nothing to plot: {why}", "expected times per op", "leave --plot out")
     canvas = np.full((_HEIGHT, _WIDTH, 3), 255, np.uint8)
     rates = [op.gmacs or 0.0 for op in ops] + [fact.gmacs for fact in profile.gemms]
     ridge = profile.peak.gmacs / profile.copy_gbs if profile.copy_gbs else 1.0

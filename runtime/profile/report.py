@@ -78,7 +78,7 @@ class Profile:
         model, provider, machine, threads, runs, throttled: What was measured, and under what.
         ops: Every op of the file, in its order.
         unmapped: XNNPACK's ops that no op of the file could be told for.
-        invoke_ms: ``min``, ``median`` and ``p95`` of whole runs without the profiler, milliseconds.
+        invoke_ms: ``min``, ``median``, ``p95`` and ``p99`` of whole runs without the profiler, milliseconds.
         profiled_ms: Median of whole runs under the profiler.
         partitions: In how many parts XNNPACK runs what it took.
         peak: The int8 matrix product the shares refer to; ``None`` when nothing could be timed.

@@ -119,7 +119,9 @@ def open_csi(uri: str) -> CsiSource:
         camera = library.Picamera2(int(number))
     except (RuntimeError, IndexError) as error:
         raise InputError(
-            f"csi://{number} cannot be opened ({error})", "expected a camera that no other program uses", "close it"
+            f"csi://{number} cannot be opened ({error})",
+            "expected a camera that no other program uses",
+            "close that program",
         ) from None
     return _start(camera, f"csi://{number}", size, fps)
 

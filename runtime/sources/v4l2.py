@@ -148,7 +148,9 @@ def _refused(device: str, driver: str) -> InputError:
     if driver in _CSI_DRIVERS:
         return InputError(f"{device} gives raw sensor data only", "", "use csi://0 for a camera on the ribbon cable")
     if user := _user_of(device):
-        return InputError(f"{device} is in use by {user}", "expected a camera that no other program uses", "close it")
+        return InputError(
+            f"{device} is in use by {user}", "expected a camera that no other program uses", "close that program"
+        )
     return InputError(
         f"{device} gives no pictures",
         "expected a V4L2 camera that no other program uses",

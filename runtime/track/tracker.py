@@ -133,9 +133,13 @@ class Tracker:
         boxes = found.boxes
         # Written so that NaN fails.
         if not ((np.abs(boxes) <= _LARGEST).all() and (boxes[:, :2] <= boxes[:, 2:]).all()):
-            raise InputError("a box is no rectangle of finite numbers", "expected x1 <= x2 and y1 <= y2 in pixels")
+            raise InputError(
+                "a box is no rectangle of finite numbers",
+                "expected x1 <= x2 and y1 <= y2 in pixels",
+                "check the detector",
+            )
         if not ((found.scores >= 0) & (found.scores <= 1)).all():
-            raise InputError("a score is not in 0..1", "expected the detector's probabilities")
+            raise InputError("a score is not in 0..1", "expected the detector's probabilities", "check the detector")
 
     def _associate(self, tracks: Table, last: float, found: Detections, pairs: _Pairs) -> None:
         """Assigns detections to tracks, which were last updated at some time, in ByteTrack's three steps."""

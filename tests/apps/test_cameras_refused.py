@@ -100,7 +100,7 @@ def test_a_camera_in_use_names_the_program_that_has_it(tiny_model: Path) -> None
         name = Path(f"/proc/{process}/comm").read_text().strip()
         assert refused(tiny_model, f"v4l2://{device}") == (
             f"error: {device} is in use by {name} (process {process}); "
-            "expected a camera that no other program uses; close it\n"
+            "expected a camera that no other program uses; close that program\n"
         )
 
 

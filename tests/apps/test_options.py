@@ -90,7 +90,10 @@ def test_a_switch_of_the_file_is_put_back_by_its_opposite(tmp_path: Path) -> Non
         ('outputs = "out.mp4"', "outputs is 'out.mp4'; expected a list of texts in quotes"),
         ("blur = [1]", "blur is [1]; expected a list of names in quotes"),
         ("state = 7", "state is 7; expected a path in quotes"),
-        ("[[shapes]]\nname = 'a'\nkind = 'line'\npoints = [[0, 0]]", "shape 'a' has other points; expected 2 points"),
+        (
+            "[[shapes]]\nname = 'a'\nkind = 'line'\npoints = [[0, 0]]",
+            "the points of shape 'a' do not fit; expected 2 points",
+        ),
         ("[mqtt]\nx = 1", "unknown key 'mqtt'"),
         ("score 0.5", "is not TOML"),
     ],
