@@ -29,7 +29,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
         "model",
         type=Path,
         metavar="MODEL",
-        help="a float network (.cfg, recipe) to quantise and explain; or, with --reference, an int8 .tflite",
+        help="a float network (.cfg, .keras, recipe) to quantise and explain; or, with --reference, an int8 .tflite",
     )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="images, annotated or plain")
     parser.add_argument(

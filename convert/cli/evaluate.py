@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Adds the command."""
     parser = commands.add_parser("evaluate", help="measure accuracy, or how far two networks agree")
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a .tflite, a float network (.cfg), or a recipe")
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL", help="a .tflite, a float network (.cfg, .keras), or a recipe"
+    )
     parser.add_argument(
         "--data",
         type=Path,

@@ -19,7 +19,7 @@ RANGES = ("mse", "min-max", "percentile", "entropy")
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Adds the command."""
     parser = commands.add_parser("quantize", help="quantise a network to an int8 model file")
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="a Darknet .cfg")
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="a Darknet .cfg, or a .keras that prune wrote")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.tflite")
     parser.add_argument("--calibration", type=Path, required=True, metavar="DIR", help="images like those it will see")
     parser.add_argument("--weights", type=Path, metavar="F", help="default: the .weights file beside the .cfg")
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"{arguments.output} does not end in .tflite", "expected -o OUT.tflite")
     budget = _budget(arguments)
     # Everything that can be wrong is found before the long work starts.
-    check_file(arguments.source, "a Darknet .cfg file")
+    check_file(arguments.source, "a network (.cfg or .keras)")
     check_writable(arguments.output)
     if arguments.report:
         make_folder(arguments.report)

@@ -30,13 +30,13 @@ def open_model(
     """A detector or classifier over anything, so that all run through the same preprocessing and decoding.
 
     Args:
-        path: A ``.tflite`` with a card, or one from elsewhere that can be recognised; a float network (``.cfg``); a
-            recipe's name or path whose network was trained here.
+        path: A ``.tflite`` with a card, or one from elsewhere that can be recognised; a float network (``.cfg``, or a
+            ``.keras`` that prune wrote); a recipe's name or path whose network was trained here.
         labels: Class names, one per line, instead of the model's.
         weights: Weights of the float network; by default those beside it.
         like: The card of a model this one is a reference for. A float network of its kind takes over its input size
-            and thresholds, so that only the width of the numbers differs; a label file of the wrong length is taken to
-            be the other model's alone.
+            and thresholds, so that only the width of the numbers differs (a ``.keras`` keeps its own size); a label
+            file of the wrong length is taken to be the other model's alone.
         resize: How images are fitted to a float network; by default as it says.
 
     Raises:
@@ -96,10 +96,11 @@ def open_float(
     """A float network, before splitting.
 
     Args:
-        path: A float network (``.cfg``), or a recipe's name or path whose network was trained here.
+        path: A float network (``.cfg``, or a ``.keras`` that prune wrote), or a recipe's name or path whose network
+            was trained here.
         labels: Class names of a ``.cfg``, one per line.
         weights: Weights of the network; by default those beside it.
-        like: Take over the input size of this card.
+        like: Take over the input size of this card, unless it is a ``.keras``, whose size is fixed.
 
     Raises:
         InputError: A file that is missing, broken, or neither.
@@ -108,6 +109,8 @@ def open_float(
         return _trained(path, weights, like)
     from convert.importers import load_source
 
+    if path.suffix.lower() == ".keras":
+        like = None
     return load_source(path, weights, labels, (like.input.width, like.input.height) if like else None)
 
 

@@ -24,7 +24,6 @@ from runtime.schema import decode, encode
 _MEMBER = "edgewren.json"
 # Larger than any list of class names; a file that claims more is not ours.
 _MOST_BYTES = 4 << 20
-SUFFIXES = (".keras", ".h5")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.evaluate.models import open_classifier, open_detector, open_model
+from convert.evaluate.models import open_classifier, open_detector, open_float, open_model
+from convert.importers import keras_file
 from convert.recipe import load_recipe
 from runtime.classifier import Classifier
 from runtime.detector import Detector
@@ -57,6 +58,13 @@ def test_float_network_takes_over_size_but_not_numbers(tiny_model: Path, tiny_cf
     foreign = dataclasses.replace(like, decoder=dataclasses.replace(card.decoder, name="yolov8", heads=()))
     spec = open_detector(tiny_cfg, like=foreign).card.input
     assert (spec.width, spec.height, spec.resize) == (64, 64, "stretch")
+
+
+def test_pruned_network_is_a_reference_at_its_own_size(tiny_model: Path, tiny_cfg: Path, tmp_path: Path) -> None:
+    source = open_float(tiny_cfg)
+    keras_file.save(tmp_path / "net.keras", source.model, source)
+    spec = open_detector(tmp_path / "net.keras", like=open_detector(tiny_model).card).card.input
+    assert (spec.width, spec.height) == (64, 64)
 
 
 def test_foreign_files(tmp_path: Path) -> None:
