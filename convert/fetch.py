@@ -1,6 +1,6 @@
 """Getting pinned files: from a mirror folder, else from their public address.
 
-Nothing is used before its sha256 was checked. A broken download is continued where it stopped.
+No pinned file is used before its sha256 was checked. A broken download is continued where it stopped.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import shutil
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from convert.recipe import RemoteFolder, read_manifest
 from convert.train.recipe import RemoteFile
 from runtime.errors import InputError, RunError
 from runtime.files import make_folder, replacing
+from runtime.sources.images import list_images
 
 _TIMEOUT_S = 30
 _CHUNK = 1 << 16
@@ -67,13 +69,14 @@ def fetch_calibration(manifest: Path, remote: RemoteFolder, folder: Path, mirror
         The folder that holds them: the mirror's own, or ``folder``.
 
     Raises:
-        InputError: Neither mirror nor network has them.
+        InputError: Neither mirror nor network has them, or the mirror's folder holds others.
         RunError: They could not be written.
     """
+    pins = read_manifest(manifest)
     found = find_folder(remote.path, mirror)
     if found is not None:
+        _check_pictures(found, pins)
         return found
-    pins = read_manifest(manifest)
     missing = {name: pin for name, pin in pins.items() if not _is_right(folder / name, pin)}
     if missing:
         say(f"downloading {len(missing)} calibration images from {remote.url}")
@@ -81,6 +84,23 @@ def fetch_calibration(manifest: Path, remote: RemoteFolder, folder: Path, mirror
     for name, pin in missing.items():
         _download(f"{remote.url}/{name}", pin, folder / name, mirror)
     return folder
+
+
+def _check_pictures(folder: Path, pins: dict[str, str]) -> None:
+    """Whether a folder holds the pinned pictures and no others: all that are there would be calibrated on.
+
+    Raises:
+        InputError: It does not.
+    """
+    others = {path.relative_to(folder).as_posix() for path in list_images(folder)} - pins.keys()
+    wrong = sorted(others) or [name for name, pin in pins.items() if not _is_right(folder / name, pin)]
+    if wrong:
+        state = "missing or changed" if wrong[0] in pins else "not in the recipe's list"
+        raise InputError(
+            f"{folder}: {wrong[0]} is {state}" + (f", and {len(wrong) - 1} more" if wrong[1:] else ""),
+            f"expected the {len(pins)} images the recipe lists, unchanged",
+            "update the mirror, or give your own pictures with --calibration DIR",
+        )
 
 
 def find_folder(path: str, mirror: Path | None, beside: Path | None = None) -> Path | None:
@@ -94,7 +114,9 @@ def _in_mirror(path: str, mirror: Path | None) -> Path | None:
     if mirror is None:
         return None
     if not mirror.is_dir():
-        raise InputError(f"mirror {mirror}: no such folder", "expected a folder with downloads", "check MIRROR=")
+        raise InputError(
+            f"mirror {mirror}: no such folder", "expected a folder with downloads", "check --mirror (make: MIRROR=)"
+        )
     roots = (mirror, mirror / "zoo", mirror / "data", mirror.resolve().parent / "data")
     return next((root / path for root in roots if (root / path).exists()), None)
 
@@ -105,13 +127,13 @@ def _download(url: str, sha256: str, target: Path, mirror: Path | None) -> None:
         for chunk in _receive(url, partial.stat().st_size if partial.exists() else 0, partial):
             with partial.open("ab") as stream:
                 stream.write(chunk)
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
         reason = getattr(error, "reason", None) or error
-        where = f"not in {mirror}" if mirror else "no MIRROR was given"
+        where = f"not in {mirror}" if mirror else "no mirror was given"
         raise InputError(
             f"{target.name}: {where}, and {url} cannot be reached ({reason})",
             "expected a mirror or the network",
-            "give MIRROR=DIR, or go online and try again; what arrived is kept",
+            "go online and try again (what arrived is kept), or give --mirror DIR (make: MIRROR=DIR)",
         ) from None
     except OSError as error:
         raise RunError(f"{partial} cannot be written ({error.strerror})", "", "free disk space and retry") from None

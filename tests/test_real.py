@@ -136,6 +136,6 @@ def test_make_without_mirror_and_network_says_so_in_one_line(tmp_path: Path) -> 
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: yolo-fastest-1.1.cfg: no MIRROR was given, and https://")
+    assert done.stderr.startswith("error: yolo-fastest-1.1.cfg: no mirror was given, and https://")
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.rglob("*.tflite"))

@@ -38,6 +38,9 @@ def recipe_in(folder: Path, mirror: Path, **changes: object) -> Path:
         "weights": pinned("tiny.weights"),
         "labels": pinned("tiny.names"),
     }
+    pictures = sorted((mirror / "set" / "images").iterdir())
+    pins = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in pictures]
+    (folder / "pins.sha256").write_text("".join(pins))
     return write_recipe(folder, source=source, **changes)
 
 
@@ -79,7 +82,7 @@ def test_damaged_file_in_place_is_built_again(tmp_path: Path, mirror: Path, caps
 
 def test_without_mirror_and_network(tmp_path: Path, mirror: Path) -> None:
     recipe = recipe_in(tmp_path, mirror)
-    with pytest.raises(InputError, match=r"tiny\.cfg: no MIRROR was given, and http://127.*cannot be reached"):
+    with pytest.raises(InputError, match=r"tiny\.cfg: no mirror was given, and http://127.*cannot be reached"):
         build(recipe, tmp_path / "build" / "models")
     assert not list(tmp_path.rglob("*.tflite"))
 

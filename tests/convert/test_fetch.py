@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -126,8 +127,8 @@ def test_neither_mirror_nor_network(mirror: bool, tmp_path: Path) -> None:
         fetch(remote("http://127.0.0.1:9/file"), tmp_path / "sources", where if mirror else None)
     text = str(caught.value)
     assert "cannot be reached" in text
-    assert ("not in" if mirror else "no MIRROR was given") in text
-    assert "give MIRROR=DIR" in text
+    assert ("not in" if mirror else "no mirror was given") in text
+    assert "give --mirror DIR (make: MIRROR=DIR)" in text
 
 
 def test_server_says_no(server: str, tmp_path: Path) -> None:
@@ -140,10 +141,31 @@ def test_mirror_that_is_not_there(tmp_path: Path) -> None:
         fetch(remote("http://127.0.0.1:9/file"), tmp_path, tmp_path / "nowhere")
 
 
+def test_connection_that_breaks_below_the_protocol_is_no_full_disk(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(*_: object) -> Iterator[bytes]:
+        raise ssl.SSLError(1, "bad record mac")
+
+    monkeypatch.setattr("convert.fetch._receive", broken)
+    with pytest.raises(InputError, match="cannot be reached"):
+        fetch(remote("https://127.0.0.1:9/file"), tmp_path)
+
+
 def bring(folder: Path, url: str, mirror: Path | None = None) -> Path:
     (folder / "pins.sha256").write_text(f"{SHA256}  a.jpg\n{SHA256}  b.jpg\n")
     pictures = RemoteFolder("set/images", url, "pins.sha256")
     return fetch_calibration(folder / "pins.sha256", pictures, folder / "cache", mirror, lambda message: None)
+
+
+def mirrored(folder: Path) -> Path:
+    """The pinned pictures in ``data/`` beside a mirror."""
+    pictures = folder / "data" / "set" / "images"
+    pictures.mkdir(parents=True)
+    (folder / "zoo").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (pictures / name).write_bytes(BODY)
+    return pictures
 
 
 def test_calibration_pictures_are_brought_once(server: str, tmp_path: Path) -> None:
@@ -154,7 +176,25 @@ def test_calibration_pictures_are_brought_once(server: str, tmp_path: Path) -> N
 
 
 def test_calibration_pictures_of_a_mirror_are_used_in_place(tmp_path: Path) -> None:
-    (tmp_path / "data" / "set" / "images").mkdir(parents=True)
-    (tmp_path / "zoo").mkdir()
-    found = bring(tmp_path, "http://127.0.0.1:9", tmp_path / "zoo")
-    assert found == tmp_path / "data" / "set" / "images"
+    pictures = mirrored(tmp_path)
+    assert bring(tmp_path, "http://127.0.0.1:9", tmp_path / "zoo") == pictures
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "seen"),
+    [
+        ("a.jpg", b"other", "a.jpg is missing or changed"),
+        ("b.jpg", None, "b.jpg is missing or changed"),
+        ("c.jpg", BODY, "c.jpg is not in the recipe's list"),
+    ],
+)
+def test_other_calibration_pictures_of_a_mirror_are_never_used(
+    name: str, body: bytes | None, seen: str, tmp_path: Path
+) -> None:
+    path = mirrored(tmp_path) / name
+    if body is None:
+        path.unlink()
+    else:
+        path.write_bytes(body)
+    with pytest.raises(InputError, match=f"{seen}; expected the 2 images the recipe lists"):
+        bring(tmp_path, "http://127.0.0.1:9", tmp_path / "zoo")
