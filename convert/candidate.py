@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from convert.data import Dataset
 from convert.evaluate.agreement import agreement_f1
-from convert.evaluate.detection import Prediction, average_precision, predict
+from convert.evaluate.detection import MAX_DETECTIONS, SCORE_FLOOR, Prediction, average_precision, predict
 from convert.evaluate.keras_executor import KerasExecutor
 from convert.progress import Progress
 from convert.quantize.cost import multiply_accumulates
@@ -133,4 +133,5 @@ def _ap(predictions: Sequence[Prediction], data: Dataset, card: ModelCard) -> tu
 
 def settings_text(card: ModelCard) -> str:
     """How an accuracy figure was measured."""
-    return f"pycocotools, score floor 0.001, class-wise NMS {card.thresholds.iou:g}, 100 boxes, {card.input.resize}"
+    limits = f"score floor {SCORE_FLOOR:g}, class-wise NMS {card.thresholds.iou:g}, {MAX_DETECTIONS} boxes"
+    return f"pycocotools, {limits}, {card.input.resize}"

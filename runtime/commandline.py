@@ -85,7 +85,7 @@ def run(program: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
 
 # Shared libraries that a fresh Debian lacks, and the package that brings each.
 _DEBIAN_PACKAGES = {"libGL.so.1": "libgl1", "libgthread-2.0.so.0": "libglib2.0-0", "libEGL.so.1": "libegl1"}
-_WORKSTATION_MODULES = ("tensorflow", "keras", "pycocotools", "flatbuffers")
+_WORKSTATION_MODULES = ("tensorflow", "keras", "pycocotools", "flatbuffers", "h5py", "matplotlib", "tomli_w")
 
 
 def _install_line(error: ImportError) -> str:

@@ -246,8 +246,10 @@ def test_missing_package_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
     assert run(program, []) == 1
     assert "sudo apt install libgl1" in capsys.readouterr().err
 
-    def other(argv: Sequence[str]) -> int:
-        raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+    for name in ("tensorflow", "tomli_w"):
 
-    assert run(other, []) == 1
-    assert "pip install 'edgewren[convert]'" in capsys.readouterr().err
+        def other(argv: Sequence[str], name: str = name) -> int:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+        assert run(other, []) == 1
+        assert "pip install 'edgewren[convert]'" in capsys.readouterr().err

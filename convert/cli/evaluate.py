@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     from runtime.classifier import Classifier
 
     budget = _budget(arguments)
+    _refuse_unused(arguments)
     given = arguments.labels, arguments.weights
     detector = open_model(arguments.model, *given, resize=arguments.resize)
     if isinstance(detector, Classifier):
@@ -108,6 +109,21 @@ def _budget(arguments: argparse.Namespace) -> Budget | None:
             f"{flag} without --reference", "a loss is one against another network", "add --reference FLOAT"
         )
     return budget
+
+
+def _refuse_unused(arguments: argparse.Namespace) -> None:
+    """A flag that changes nothing is a figure that is taken for another.
+
+    Raises:
+        InputError: A flag for float networks, and none is given.
+    """
+    if any(path.suffix.lower() != ".tflite" for path in (arguments.model, arguments.reference) if path):
+        return
+    for flag, value in (("--resize", arguments.resize), ("--weights", arguments.weights)):
+        if value:
+            raise InputError(
+                f"{flag} with {arguments.model}", "a .tflite file has this in it already", f"leave out {flag}"
+            )
 
 
 def _check(budget: Budget, dataset: Dataset, measured: Measured, expected: Measured) -> None:

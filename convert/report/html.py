@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from convert.debug.model import Finding
+from convert.evaluate.agreement import MIN_SCORE
 from convert.report.model import ReportData, SamplePair
 from convert.report.plots import histogram_plot, sqnr_plot
 from convert.report.style import STYLE
@@ -84,7 +85,7 @@ def _finding(finding: Finding) -> str:
 def _samples(data: ReportData) -> str:
     if not data.samples:
         return ""
-    note = "<p>Those that differ most, and some that agree. Detections with a score of at least 0.25.</p>"
+    note = f"<p>Those that differ most, and some that agree. Detections with a score of at least {MIN_SCORE:g}.</p>"
     return f"{note}<div class=pairs>{''.join(_sample(each) for each in data.samples)}</div>"
 
 

@@ -52,6 +52,12 @@ def facts_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str
     return facts
 
 
+@pytest.mark.parametrize("flag", [("--resize", "letterbox"), ("--weights", "tiny.weights")])
+def test_flag_of_float_networks_is_not_ignored(flag: tuple[str, str], tiny_model: Path, photos: Path) -> None:
+    with pytest.raises(InputError, match=f"{flag[0]} with .*a .tflite file has this in it already"):
+        main(["evaluate", str(tiny_model), "--data", str(photos), "--reference", str(tiny_model), *flag])
+
+
 def test_json_beside_a_reference(
     labelled: Path, tiny_model: Path, tiny_cfg: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
