@@ -76,7 +76,8 @@ def debug_source(
     # Ranges may well be explained on the very pictures they come from.
     same = calibration.resolve() == folder.resolve()
     report = check_calibration(samples, None if same else data, False, lambda _: None)
-    say(f"quantising with {len(samples.samples)} calibration images (this takes a minute or two)")
+    many = f"{len(samples.samples)} calibration image{'s' if len(samples.samples) > 1 else ''}"
+    say(f"quantising with {many} (this takes a minute or two)")
     quantized = quantise(
         split.model,
         input_range(source.input),
