@@ -58,10 +58,24 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument("--source", help="what is watched: 0, csi://0, rtsp://.., synthetic://cards (default: 0)")
     command.add_argument("--port", help="of the live page (default: 8080); 0 for none")
     command.add_argument("--options", help="further words for apps.live, such as --threads=2")
-    command.add_argument("--canary", type=int, default=1, help="of a fleet: so many boards first (default: 1)")
+    command.add_argument("--canary", type=_boards, default=1, help="of a fleet: so many boards first (default: 1)")
     command.add_argument("--batch", type=count, default=10, help="so many at once after that (default: 10)")
-    command.add_argument("--max-fail", type=int, default=20, metavar="PERCENT", help="of a batch (default: 20)")
+    command.add_argument("--max-fail", type=_share, default=20, metavar="PERCENT", help="of a batch (default: 20)")
     command.add_argument("--drill", type=_drill, default="", help=argparse.SUPPRESS)
+
+
+def _boards(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 0")
+    return value
+
+
+def _share(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number in 0..100")
+    return value
 
 
 def _drill(text: str) -> str:

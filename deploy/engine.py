@@ -34,14 +34,19 @@ class Rollout:
     """How a fleet is updated.
 
     Attributes:
-        canary: So many boards come first, alone.
-        batch: So many at once after that.
-        max_fail: Percent of a batch that may fail before the rest is left as it is.
+        canary: So many boards come first, alone; 0 for none.
+        batch: So many at once after that, at least 1.
+        max_fail: Percent (0..100) of a batch that may fail before the rest is left as it is.
     """
 
     canary: int = 1
     batch: int = 10
     max_fail: int = 20
+
+    @property
+    def batches(self) -> list[int]:
+        """Boards at once, the last number again and again. No 0 among them: to Ansible that means all boards."""
+        return [count for count in (self.canary, self.batch) if count]
 
 
 @dataclass(frozen=True)
@@ -126,8 +131,7 @@ def run_play(
         folder = Path(temporary)
         vars_of = {target.name: orders[target.name].variables() for target in targets}
         write_inventory(folder / "inventory.json", targets, vars_of)
-        batches = [rollout.canary, rollout.batch] if rollout and rollout.canary else ["100%"]
-        variables: dict[str, Any] = {"batches": batches, "drill": drill}
+        variables: dict[str, Any] = {"batches": rollout.batches if rollout else ["100%"], "drill": drill}
         variables["max_fail"] = rollout.max_fail if rollout else 100
         if password:
             variables["ansible_become_password"] = password
