@@ -14,8 +14,10 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv"})
 # A user, a colon and a password in front of the host. A password with a slash in it makes the address malformed, and an
 # error line must not show it either; digits before the first slash are a port.
 _PASSWORD = re.compile(r"^([^:/?#]+://[^:/?#@\[]*):(?:[^/?#]*@|(?!\d*(?:[/?#]|$)).*@)")
+# Some cameras take it in the query: ``?user=me&pwd=..``.
+_QUERY_PASSWORD = re.compile(r"([?&][^=&#]*(?:pass|pw|token|secret|auth)[^=&#]*=)[^&#]*", re.IGNORECASE)
 
 
 def shown(uri: str) -> str:
     """An address as it may be shown and logged: without the password. Malformed addresses are taken too."""
-    return _PASSWORD.sub(r"\1:***@", uri)
+    return _QUERY_PASSWORD.sub(r"\1***", _PASSWORD.sub(r"\1:***@", uri))

@@ -109,8 +109,17 @@ def preload(options: Options) -> None:
 
 
 def _secret(path: Path | None) -> str | None:
-    """The first line of a file."""
-    return read_text(path, "a password on one line").splitlines()[0].strip() if path else None
+    """The first line of a file.
+
+    Raises:
+        InputError: There is nothing on it: connecting without a password is another thing than having none to give.
+    """
+    if path is None:
+        return None
+    password = read_text(path, "a password on one line").partition("\n")[0].strip()
+    if not password:
+        raise InputError(f"{path} begins with an empty line", "expected a password on it", "write it there")
+    return password
 
 
 def is_watched(uri: str) -> bool:

@@ -16,6 +16,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from apps import outputs
 from apps.moment import Count, Figures
 from apps.outputs.mqtt import PASSWORD_VARIABLE, MqttOutput, parse_address
 from runtime.errors import InputError
@@ -234,6 +235,13 @@ def test_passwords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: st
     output.close()
     reader.close()
     broker.kill()
+
+
+@pytest.mark.parametrize("text", ["\n", " \nsecret\n", "\ufeff"])
+def test_a_password_file_without_a_password_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="begins with an empty line"):
+        outputs._secret(tmp_path / "password")
 
 
 @needs_mosquitto

@@ -144,6 +144,8 @@ def test_a_refusal_of_an_rtsp_camera() -> None:
         ("rtsp://me:sec@ret@camera:x/1", "rtsp://me:***@camera:x/1"),
         ("rtsp://me:sec/ret@camera/1", "rtsp://me:***@camera/1"),
         ("rtsp://me:secret@[/1", "rtsp://me:***@[/1"),
+        ("http://camera/1?user=me&Password=secret&x=1", "http://camera/1?user=me&Password=***&x=1"),
+        ("http://camera/1?pwd=secret#a", "http://camera/1?pwd=***#a"),
         ("http://me@camera:8080/a@b", "http://me@camera:8080/a@b"),
         ("http://camera:8080/a@b", "http://camera:8080/a@b"),
         ("http://[::1]:8080/a@b", "http://[::1]:8080/a@b"),
