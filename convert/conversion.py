@@ -10,7 +10,7 @@ from pathlib import Path
 from convert.budget import check_budget, holds, require_detections, stored
 from convert.candidate import Candidate, Workbench
 from convert.cards import make_card, tool_versions
-from convert.data import Dataset
+from convert.data import Dataset, uncounted
 from convert.quantize.apart import prepare
 from convert.quantize.calibration import check_calibration, load_calibration
 from convert.quantize.calibration_check import CalibrationReport, check_ranges
@@ -73,10 +73,12 @@ def convert(
 
     Raises:
         BudgetError: The file lost more than the budget allows; no model file was written.
-        InputError: Unusable calibration pictures or target.
+        InputError: Unusable calibration pictures or target, or ``data`` without any class of the network's.
         RunError: The converter failed.
     """
     check_writable(target)
+    if data is not None and (text := uncounted(data, source.labels.names)):
+        say(text)
     samples = load_calibration(calibration, source.input)
     checked = check_calibration(samples, data, strict, say)
     prepare()

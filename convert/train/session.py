@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from convert.cards import tool_versions
-from convert.data import Dataset, open_data, read_dataset
+from convert.data import Dataset, open_data, read_dataset, uncounted
 from convert.data.scenes import scenes_folder
 from convert.evaluate.detection import average_precision, predict
 from convert.evaluate.keras_executor import float_detector
@@ -108,7 +108,8 @@ def train_network(
         The weights file, with record and plot beside it, and the network.
 
     Raises:
-        InputError: Start weights or checkpoint that do not fit, or a folder that cannot be written.
+        InputError: Start weights or checkpoint that do not fit, pictures without any class of the network, or a folder
+            that cannot be written.
         RunError: Training failed.
     """
     plan, trained = recipe.train, recipe.source
@@ -119,6 +120,9 @@ def train_network(
     if fresh:
         checkpoint.unlink(missing_ok=True)
     datasets = (own,) if own else tuple(open_recipe_data(data, recipe, session) for data in plan.data)
+    for dataset in datasets:
+        if text := uncounted(dataset, trained.labels):
+            session.say(text)
     during = _measured_during(recipe, session)
     training = Training(
         recipe,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from convert.cli import main as convert
+from convert.conversion import convert as convert_network
 from convert.data import read_dataset
 from convert.evaluate.agreement import agreement_f1
 from convert.evaluate.detection import predict
@@ -30,7 +32,7 @@ from runtime.card import InputSpec, OutputBinding
 from runtime.decode.candidates import dequantize
 from runtime.detector import Detector
 from runtime.engine import Engine
-from runtime.errors import RunError
+from runtime.errors import InputError, RunError
 from runtime.frame import Frame
 from runtime.modelfile import require_card
 from runtime.preprocess import Preprocessor
@@ -178,6 +180,32 @@ def test_quantize_with_data_prints_and_records_both(
     assert f"float  {row.float_map50:6.1f}" in text
     assert f"int8   {row.int8_map50:6.1f}" in text
     assert [path.name for path in tmp_path.iterdir()] == ["out.tflite"]
+
+
+@pytest.mark.parametrize(
+    ("names", "seen"),
+    [
+        ("wren robin finch owl", "set: 2 objects of 1 classes the model lacks do not count: owl (2)"),
+        ("lark swift kite owl", "set has classes lark, swift, kite, owl; the model knows wren, robin, finch"),
+    ],
+)
+def test_classes_the_network_lacks_are_told_before_the_work(
+    names: str, seen: str, tiny_cfg: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def enough(*_: object) -> None:
+        raise RunError("enough")
+
+    monkeypatch.setattr("convert.conversion.load_calibration", enough)
+    folder = tmp_path / "set"
+    shutil.copytree(photos, folder)
+    (folder / "classes.txt").write_text(names.replace(" ", "\n"))
+    for path in sorted(folder.glob("*.png"))[:2]:
+        path.with_suffix(".txt").write_text("3 0.5 0.5 0.4 0.4\n0 0.5 0.5 0.2 0.2\n")
+    said: list[str] = []
+    with pytest.raises((InputError, RunError)) as caught:
+        convert_network(load_source(tiny_cfg), photos, tmp_path / "out.tflite", read_dataset(folder), said.append)
+    assert seen in "\n".join([*said, str(caught.value)])
+    assert said or "enough" not in str(caught.value)
 
 
 def test_evaluate_float_next_to_int8(labelled: Path, tiny_cfg: Path, tiny_model: Path) -> None:

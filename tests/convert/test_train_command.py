@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import cv2
 import pytest
 
 from convert.cli import main as convert
+from convert.data import read_dataset
 from convert.data.scenes import scenes_folder
-from convert.recipe import load_recipe, save_recipe
-from convert.train.recipe import ScenesRecipe
-from runtime.errors import InputError
+from convert.recipe import TrainedRecipe, load_recipe, save_recipe
+from convert.train.recipe import FolderRecipe, ScenesRecipe
+from convert.train.session import Session, run_training
+from runtime.errors import InputError, RunError
 from runtime.modelfile import require_card
 
 
@@ -67,6 +70,28 @@ def test_own_pictures_to_a_model_file(
     assert card.source.provenance == tuple(record["provenance"])
     assert card.delegation is not None
     assert (card.delegation.delegated, card.delegation.partitions) == (card.delegation.total, 1)
+
+
+def test_objects_that_nothing_is_learnt_of_are_told(
+    pictures: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def enough(*_: object) -> None:
+        raise RunError("enough")
+
+    monkeypatch.setattr("convert.train.session.train", enough)
+    names = (pictures / "classes.txt").read_text().split()
+    there = int(read_dataset(pictures).truths[0].class_ids[0])
+    made = load_recipe(str(recipe))
+    assert made.train is not None
+    assert isinstance(made.source, TrainedRecipe)
+    source = dataclasses.replace(made.source, labels=tuple(name for name in names if name != names[there]))
+    plan = dataclasses.replace(made.train, data=(FolderRecipe(str(pictures)),))
+    said: list[str] = []
+    session = Session(tmp_path / "out", tmp_path, None, False, "", None, said.append)
+    with pytest.raises(RunError, match="enough"):
+        run_training(dataclasses.replace(made, source=source, train=plan, evaluation=None), None, session)
+    assert "of 1 classes the model lacks do not count" in said[0]
+    assert names[there] in said[0]
 
 
 def test_folder_without_class_names_says_so(pictures: Path, recipe: Path) -> None:
