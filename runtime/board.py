@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import re
 import shutil
@@ -106,11 +105,6 @@ def peak_rss_mb() -> float:
     """Most resident memory of this process so far, in MiB."""
     found = re.search(r"^VmHWM:\s*(\d+) kB", read("/proc/self/status"), re.MULTILINE)
     return int(found.group(1)) / 1024 if found else 0.0
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read(path: str | Path) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from runtime.card import ModelCard
     from runtime.delegates import DelegateUse
 
-THREADS_HELP = "interpreter threads (default: what bench --tune found, else one per core, at most 4)"
+THREADS_HELP = "interpreter threads (default: what bench --tune found, else one per usable core, at most 4)"
 _INTERRUPTED = 130
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Literal
 
 from runtime.card import Labels, ModelCard
+from runtime.cores import available_cores
 from runtime.engine import Engine
 from runtime.errors import InputError
 from runtime.files import read_names
@@ -78,5 +78,5 @@ def check_task(card: ModelCard, task: Literal["detect", "classify"]) -> None:
 
 
 def default_threads() -> int:
-    """One per core, at most 4: more hurts on every board with four cores or fewer, and helps little beyond."""
-    return max(1, min(4, os.cpu_count() or 1))
+    """One per usable core, at most 4: more hurts on every board with four cores or fewer, and helps little beyond."""
+    return min(4, available_cores())

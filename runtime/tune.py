@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runtime import board
+from runtime.cores import available_cores
 from runtime.errors import RunError
 from runtime.rounds import time_inference
 from runtime.tuning import choose, remember
@@ -33,7 +33,7 @@ def tune(model: Path, threads: Sequence[int] | None, runs: int, delegate: str | 
         InputError: Not a model file.
         RunError: The board was throttled meanwhile.
     """
-    cores = board.available_cores()
+    cores = available_cores()
     tried = threads or sorted({count for count in (1, 2, 4, min(cores, 8)) if count <= cores})
     found: dict[int, dict[str, Any]] = {}
     for _ in range(_PASSES):

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from runtime.cores import available_cores
 from runtime.files import make_folder, replacing
 
 # More threads must pay by so much: a core that is not used stays for the camera and the page.
@@ -104,7 +105,7 @@ def _rows(text: str) -> list[dict[str, Any]]:
 def _board() -> str:
     from runtime import board
 
-    return f"{board.cpu_name()}, {board.available_cores()} cores"
+    return f"{board.cpu_name()}, {available_cores()} cores"
 
 
 def _digest(model: Path) -> str:

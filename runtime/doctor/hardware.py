@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from runtime import board
+from runtime.cores import available_cores
 from runtime.doctor.check import Check
 
 _MIN_FREE_MB = 500
@@ -28,7 +29,7 @@ _NO_SENSOR = re.compile(r"csi|isp|cfe|unicam|codec", re.IGNORECASE)
 def processor() -> Check:
     """Its name and what makes int8 fast on it."""
     features = " ".join(board.cpu_features()) or "none of the int8 extensions known here"
-    return Check("processor", True, f"{board.cpu_name()}, {board.available_cores()} cores, {features}")
+    return Check("processor", True, f"{board.cpu_name()}, {available_cores()} cores, {features}")
 
 
 def memory() -> Check:

@@ -9,7 +9,7 @@ import re
 import sys
 from typing import Any
 
-from runtime import board
+from runtime.cores import available_cores
 from runtime.doctor.check import INSTALL, Check
 
 MIN_PYTHON = (3, 11)
@@ -83,7 +83,7 @@ def xnnpack(facts: dict[str, Any]) -> Check:
 
 def threads(facts: dict[str, Any]) -> Check:
     """Whether the interpreter's threads have cores to run on."""
-    cores, all_cores = board.available_cores(), os.cpu_count() or 1
+    cores, all_cores = available_cores(), os.cpu_count() or 1
     detail = f"{cores} of {all_cores} cores may be used"
     if "error" in facts:
         return Check("threads", True, detail)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from runtime import board, doctor
+from runtime.cores import available_cores
 from runtime.doctor import hardware, software
 from tests.conftest import ROOT
 
@@ -226,11 +227,18 @@ def test_wheels_of_others(
 
 
 def test_fewer_cores_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(board, "available_cores", lambda: 1)
+    monkeypatch.setattr(software, "available_cores", lambda: 1)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     found = software.threads({"workers": 1})
     assert found.detail == "1 of 4 cores may be used; asked for 2 threads, the interpreter started 1 beside the first"
     assert "--threads 1" in found.fix
+
+
+def test_no_more_threads_than_cores_that_may_be_used() -> None:
+    program = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+    program += "from runtime.opening import default_threads; print(default_threads())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
 
 
 def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +248,7 @@ def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_facts_about_this_machine() -> None:
     assert board.cpu_name()
-    assert board.available_cores() >= 1
+    assert 1 <= available_cores() <= (os.cpu_count() or 1)
     # A process of its own: one that has trained keeps its memory.
     program = """
 from runtime import board
