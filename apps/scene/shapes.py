@@ -71,7 +71,7 @@ def _points(name: str, data: object, least: int, most: int) -> tuple[tuple[float
 
 
 def _classes(name: str, data: object) -> tuple[str, ...]:
-    if not _is_list(data) or len(data) > _MOST_CLASSES or not all(isinstance(item, str) for item in data):
+    if not _is_list(data) or len(data) > _MOST_CLASSES or not all(map(_is_text, data)):
         raise InputError(
             f"the classes of shape {name!r} are not a list of names", "expected class names, or none for all"
         )
@@ -81,6 +81,11 @@ def _classes(name: str, data: object) -> tuple[str, ...]:
 def _is_share(value: object) -> bool:
     # Written so that NaN fails.
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _is_text(value: object) -> bool:
+    # Half of a UTF-16 pair, which JSON can write as \ud800, is no text: nothing that holds it could be sent or kept.
+    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _is_list(data: object) -> TypeGuard[Sequence[Any]]:

@@ -84,6 +84,11 @@ def test_no_path_leads_out(path: str, desk: Desk) -> None:
         (b'{"score": "0.5"}', {}, 400),
         (b'{"shapes": {}}', {}, 400),
         (b'{"shapes": [{"name": "' + b"x" * 41 + b'", "kind": "line", "points": [[0,0],[1,1]]}]}', {}, 400),
+        (
+            b'{"shapes": [{"name": "x", "kind": "line", "points": [[0,0],[1,1]], "classes": ["\\ud800"]}]}',
+            {},
+            400,
+        ),
         (b'{"score": 0.5}', {"Content_Type": "text/plain"}, 415),
         (b'{"score": 0.5}', {"Content_Type": "application/x-www-form-urlencoded"}, 415),
         (b'{"score": 0.5}', {"Origin": "http://evil.example"}, 403),
