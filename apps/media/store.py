@@ -36,7 +36,7 @@ class Media:
         kind: What it is. A clip's thumbnail is a ``snapshot`` named like the clip, with the first event's number.
         bytes: Its size.
         when: Seconds since 1970 of its first frame.
-        event: Number of the first event a clip shows; ``None`` for all others.
+        event: Number of the first event a clip shows, and of its thumbnail; ``None`` for all others.
         last_event: Of the last one; the same number where there was one.
     """
 
@@ -209,7 +209,7 @@ def _read(path: Path) -> Media | None:
         return None
     kind, stamp, first, last, suffix = match.groups()
     shown: Kind = _KINDS[kind] if suffix == "mp4" else "snapshot"
-    event = int(first) if shown == "clip" else None
+    event = int(first) if kind == "clip" else None
     try:
         when = float(_seconds(stamp))
     except ValueError:

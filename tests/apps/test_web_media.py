@@ -93,6 +93,9 @@ def test_an_event_leads_to_its_clip(visit: Visit, desk: Desk) -> None:
         assert row.get_attribute("href") == f"/media/{burst['name']}"
         assert told[number] == burst["name"]
     visit.page.reload()
+    # Its thumbnail is no file of its own to the viewer.
+    visit.page.wait_for_selector(f"#media a[href='/media/{burst['name']}']")
+    assert visit.page.locator("#media a[href^='/media/clip-'][href*='.jpg']").count() == 0
     link = visit.page.locator("#events a.clip").last
     link.wait_for()
     width, height, seconds = visit.page.evaluate(PLAYED, link.get_attribute("href"))

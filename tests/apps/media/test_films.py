@@ -80,7 +80,7 @@ def test_a_clip_begins_before_its_event_and_ends_after_the_last(tmp_path: Path) 
     clip, thumbnail = sorted(output.library.entries(), key=lambda media: media.kind)
     assert (clip.kind, clip.event, clip.last_event) == ("clip", 7, 9)
     assert clip.name.endswith("-7-9.mp4")
-    assert (thumbnail.kind, thumbnail.event) == ("snapshot", None)
+    assert (thumbnail.kind, thumbnail.event) == ("snapshot", 7)
     times, values = film(tmp_path / clip.name)
     # From second 4 to second 8 of the film.
     assert len(times) == 41
