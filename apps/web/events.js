@@ -6,6 +6,7 @@ const MOST = 60;
 const PAUSE_MS = 1000;
 const CLIP_MS = 8000; // a clip is stored some seconds after its event
 let newest = 0;
+let afresh = false;
 let loading = false;
 let clips = new Map();
 
@@ -27,7 +28,8 @@ function showClip(row) {
 
 function row(event) {
   const picture = event.picture
-    ? element("img", { src: `/api/events/${event.number}.jpg`, alt: "", width: "52", height: "52" })
+    // The number alone may be another event's, of before a restart, and the browser keeps its picture.
+    ? element("img", { src: `/api/events/${event.number}.jpg?${event.when}`, alt: "", width: "52", height: "52" })
     : element("span", { class: "no-picture" });
   const text = element("p", {}, element("strong", { text: event.label }), ` ${WORDS[event.kind](event)}`,
     element("small", { text: `${time(event.when)} · #${event.track_id} · ${event.score.toFixed(2)}` }));
@@ -38,10 +40,18 @@ function row(event) {
 }
 
 async function load(last) {
-  if (loading || last <= newest) return;
+  if (loading || (last <= newest && !afresh)) return;
   loading = true;
+  const all = afresh;
+  afresh = false;
   try {
-    const { events } = await get(`/api/events?after=${newest}`);
+    const { events } = await get(`/api/events?after=${all ? 0 : newest}`);
+    if (all) {
+      newest = 0;
+      clips = new Map();
+      $("events").replaceChildren();
+      $("no-events").hidden = false;
+    }
     if (events.length) {
       newest = Math.max(newest, events[0].number);
       $("events").prepend(...events.slice(0, MOST).map(row));
@@ -50,7 +60,7 @@ async function load(last) {
       setTimeout(loadMedia, CLIP_MS);
     }
   } catch {
-    // The next picture asks again.
+    afresh ||= all; // the next picture asks again
   }
   setTimeout(() => { loading = false; }, PAUSE_MS);
 }
@@ -83,5 +93,7 @@ on("settings", () => {
   }
   recording = state.settings.recording;
 });
+// A program that was started again may count its events from one again.
+on("connected", () => { afresh = true; });
 on("media", loadMedia);
 on("figures", (facts) => load(facts.event));

@@ -124,6 +124,7 @@ export function connect() {
     delay = 500;
     asked = false;
     setConnection("waiting", "waiting for a picture");
+    emit("connected");
     clearTimeout(watch);
     catchUp();
     ask();

@@ -407,6 +407,29 @@ def test_says_when_it_is_over_and_comes_back(browser: Any) -> None:
         again.close()
 
 
+def test_events_of_a_program_that_was_started_again_are_shown_with_their_pictures(browser: Any) -> None:
+    """It counts them from one again; the browser still has the pictures of those before."""
+    line = {"shapes": [{"name": "door", "kind": "line", "points": [[0.5, 0.0], [0.5, 1.0]], "classes": []}]}
+    desk = Desk()
+    visit = Visit(browser, desk.url)
+    told = """() => [...document.querySelectorAll('#events li')].map(
+      (row) => [Number(row.dataset.event), row.querySelector("img").getAttribute("src")])"""
+    desk.change(line)
+    visit.until(lambda: len(visit.page.evaluate(told)) >= 3)
+    before = visit.page.evaluate(told)
+    desk.close()
+    again = Desk(port=int(desk.address.rpartition(":")[2]))
+    try:
+        again.change(line)
+        visit.until(lambda: visit.page.evaluate(told)[-1:] not in ([], before[-1:]))
+        after = visit.page.evaluate(told)
+        assert [number for number, _ in after] == list(range(len(after), 0, -1))
+        assert not {picture for _, picture in after} & {picture for _, picture in before}
+    finally:
+        visit.close()
+        again.close()
+
+
 def test_a_connection_that_falls_silent_is_given_up(browser: Any, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a network goes away without a word: nothing is closed, nothing comes."""
     silent, hub = threading.Event(), desk.web._hub
