@@ -6,29 +6,36 @@ const MANY = 12; // classes from which a search is worth its place
 const SETTLE_MS = 250;
 let labels = "";
 let timer = 0;
+let wanted = {}; // what the viewer chose and the session has not heard of yet
 let touched = false; // the viewer is moving the slider: what the session says waits
 
-function later(wanted) {
+function later(part) {
   clearTimeout(timer);
   touched = true;
-  timer = setTimeout(async () => {
-    await change(wanted());
-    touched = false;
-  }, SETTLE_MS);
+  Object.assign(wanted, part);
+  timer = setTimeout(send, SETTLE_MS);
+}
+
+async function send() {
+  const sent = wanted;
+  wanted = {};
+  const good = await change(sent);
+  touched = Object.keys(wanted).length > 0;
+  if (!good && !touched) emit("settings"); // what was refused is taken back
 }
 
 $("score").addEventListener("input", () => {
   state.score = Number($("score").value);
   write($("score-value"), state.score.toFixed(2));
   emit("filters");
-  later(() => ({ score: state.score }));
+  later({ score: state.score });
 });
 
 function chooseClasses(classes) {
   state.classes = classes;
   showClasses();
   emit("filters");
-  later(() => ({ classes: state.classes === null ? null : [...state.classes] }));
+  later({ classes: classes === null ? null : [...classes] });
 }
 
 function boxes() {

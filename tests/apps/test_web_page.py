@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from apps.server import WebOutput
+from runtime.errors import InputError
 from tests.apps.browser import Visit, browser
 from tests.apps.desk import HEIGHT, RANGE, SIDE, TOP, WIDTH, Desk, left_edge
 
@@ -141,6 +142,31 @@ def test_class_filter(visit: Visit, desk: Desk) -> None:
     assert page.inner_text("#classes-value") == "2 of 3"
     page.click("#all-classes")
     visit.until(lambda: desk.state()["classes"] is None)
+
+
+def test_a_score_and_a_class_chosen_at_once_both_arrive(visit: Visit, desk: Desk) -> None:
+    visit.page.evaluate(
+        """() => {
+             const slider = document.getElementById("score");
+             slider.value = 0.7;
+             slider.dispatchEvent(new Event("input"));
+             document.querySelector("#class-list input[value=robin]").click();
+           }"""
+    )
+    visit.until(lambda: desk.state()["classes"] == ["wren", "finch"])
+    assert desk.state()["score"] == 0.7
+
+
+def test_a_score_that_is_refused_is_taken_back(visit: Visit, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(wanted: object) -> None:
+        raise InputError("not now", "")
+
+    monkeypatch.setattr(desk, "change", refuse)
+    visit.page.locator("#score").fill("0.9")
+    visit.page.wait_for_selector("#toasts .bad")
+    visit.until(lambda: visit.page.inner_text("#score-value") == "0.25")
+    assert visit.page.input_value("#score") == "0.25"
+    visit.complaints.clear()  # the browser tells of the answer
 
 
 def crossings(first: int, last: int, middle: float) -> tuple[int, int]:
