@@ -149,6 +149,10 @@ class Maker:
                 newest, number=self._number, frame=frame, found=take(found, shown, frame), events=events
             )
 
+    def number_after(self, number: int) -> None:
+        """Events get higher numbers than this one."""
+        self._scene.number = max(self._scene.number, number + 1)
+
     def break_off(self) -> None:
         """The source or model is about to change: what was seen says nothing about what comes."""
         with self._lock:

@@ -157,6 +157,8 @@ class Session:
         """Tells where recordings and snapshots are stored, and how they are found."""
         self._recorder = recorder
         self.library = library
+        # Where no state was kept: events must not have the numbers of those whose clips are there.
+        self._maker.number_after(max((entry.last_event or 0 for entry in library.entries()), default=0))
         self.settings.allow_recording()
 
     def run(self, outputs: Sequence[Output], *, paced: bool) -> None:

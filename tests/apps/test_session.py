@@ -15,6 +15,7 @@ import pytest
 
 from apps.governing import Governing
 from apps.governor import Level, Load
+from apps.media.store import Media
 from apps.options import read_options
 from apps.smooth import Smoother
 from runtime.errors import InputError, RunError
@@ -359,6 +360,19 @@ class Recorder:
         return f"snapshot-{moment.number}.jpg"
 
 
+class Shelf:
+    """Clips of an earlier run."""
+
+    def __init__(self, *clips: Media) -> None:
+        self._clips = clips
+
+    def entries(self) -> tuple[Media, ...]:
+        return self._clips
+
+    def find(self, name: str) -> None:
+        return None
+
+
 def test_recording_and_snapshots_go_to_the_media_store(stage: Stage) -> None:
     with Running(stage.session("small.tflite", "camera")) as running:
         session = running.session
@@ -366,12 +380,24 @@ def test_recording_and_snapshots_go_to_the_media_store(stage: Stage) -> None:
             session.snapshot()
         with pytest.raises(InputError, match="no folder to record to"):
             session.change({"recording": True})
-        session.record_with(Recorder(), None)  # type: ignore[arg-type]
+        session.record_with(Recorder(), Shelf())
         assert session.state()["can_record"]
         assert session.change({"recording": True})["recording"]
         assert not session.change({"recording": False})["recording"]
         number = running.newest().number
         assert int(session.snapshot().removeprefix("snapshot-").removesuffix(".jpg")) >= number
+
+
+def test_events_do_not_take_the_numbers_of_clips_that_are_there(stage: Stage, tmp_path: Path) -> None:
+    """The page would link an event of today to the clip of yesterday."""
+    old = Media("clip-20260102T030405Z-7-9.mp4", "clip", 1, 0.0, 7, 9), Media("snapshot-1.jpg", "snapshot", 1, 0.0)
+    notebook = Notebook()
+    with stage.session("small.tflite", "film", "--config", config(tmp_path, LINE)) as session:
+        session.record_with(Recorder(), Shelf(*old))
+        session.run([notebook], paced=False)
+    numbers = [event.number for moment in notebook.moments for event in moment.events]
+    assert numbers == list(range(10, 10 + len(numbers)))
+    assert numbers
 
 
 def test_reset_sets_counts_back(stage: Stage, tmp_path: Path) -> None:
