@@ -21,6 +21,7 @@ from runtime.errors import InputError
 from runtime.grammar import shown
 
 _EXPECTED = "expected mqtt://[USER@]HOST[:PORT]/TOPIC, or mqtts://..; ?discovery=homeassistant&rate=5 may follow"
+_WILD = set("+#\0")  # nothing can be published to a topic with these
 _MAX_WAITING = 500  # messages kept while the broker is away
 _MAX_COMMAND = 8192
 PASSWORD_VARIABLE = "EDGEWREN_MQTT_PASSWORD"
@@ -66,18 +67,20 @@ def parse_address(uri: str) -> Address:
             "take it out of the address",
         )
     topic = parts.path.strip("/")
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or not topic or set(topic) & set("+#\0"):
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or not topic or set(topic) & _WILD:
         raise InputError(f"{uri} is no MQTT address", _EXPECTED, "give mqtt://localhost/edgewren")
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    query = {"discovery": "homeassistant"} | dict(parse_qsl(parts.query, keep_blank_values=True))
     if unknown := sorted(query.keys() - {"discovery", "rate"}):
         raise InputError(f"{uri}: unknown key {unknown[0]!r}", _EXPECTED)
+    if set(query["discovery"]) & _WILD:
+        raise InputError(f"{uri}: the discovery prefix is {query['discovery']!r}", "expected one without + and #")
     return Address(
         host=parts.hostname,
         port=port or (8883 if parts.scheme == "mqtts" else 1883),
         tls=parts.scheme == "mqtts",
         user=unquote(parts.username or ""),
         topic=topic,
-        discovery=query.get("discovery", "homeassistant"),
+        discovery=query["discovery"],
         rate=_rate(uri, query.get("rate", "5")),
     )
 

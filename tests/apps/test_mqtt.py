@@ -282,6 +282,8 @@ def test_addresses(uri: str, field: str, value: object) -> None:
         ("mqtt:///a", "is no MQTT address"),
         ("mqtt://host:x/a", "is no MQTT address"),
         ("mqtt://host/a/+/b", "is no MQTT address"),
+        ("mqtt://host/a?discovery=a%2Bb", "the discovery prefix is 'a+b'"),
+        ("mqtt://host/a?discovery=%23", "the discovery prefix is '#'"),
         ("http://host/a", "is no MQTT address"),
         ("mqtt://me:secret@host/a", PASSWORD_VARIABLE),
         ("mqtt://me:secret@host:x/a", "is no MQTT address"),
