@@ -10,8 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from apps.memory import give_back_what_is_large
-from apps.options import read_options
+# What else is needed is loaded in :func:`main`: Ctrl-C and a missing package are then what they are everywhere.
 from runtime.commandline import Notes, run
 
 if TYPE_CHECKING:
@@ -24,6 +23,9 @@ _STATUS_INTERVAL_S = 1.0
 
 def main(argv: Sequence[str]) -> int:
     """Runs the app until the input ends, the time is over or a signal arrives."""
+    from apps.memory import give_back_what_is_large
+    from apps.options import read_options
+
     options = read_options(argv)
     give_back_what_is_large()
 

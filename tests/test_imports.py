@@ -71,8 +71,10 @@ def test_device_side_never_loads_tensorflow_or_convert(program: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_importing_runtime_loads_neither_opencv_nor_numpy() -> None:
-    code = "import sys, runtime; print([m for m in ('cv2', 'numpy') if m in sys.modules])"
+@pytest.mark.parametrize("program", ["runtime", "runtime.__main__", "apps.live"])
+def test_importing_it_loads_neither_opencv_nor_numpy(program: str) -> None:
+    """A program loads them where a missing package is one line, and Ctrl-C no traceback."""
+    code = f"import sys, {program}; print([m for m in ('cv2', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
 
