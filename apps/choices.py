@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+
+from runtime.grammar import shown
 
 
 def named_models(paths: Iterable[Path]) -> dict[str, Path]:
@@ -29,14 +30,9 @@ def source_name(uri: str) -> str:
     """A source as it may be shown to others."""
     if "://" not in uri:
         return Path(uri).name or uri
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return uri.partition("://")[0]
-    place = parts.netloc.rpartition("@")[2]
-    # Cameras take passwords in the query as well; that of a made scene is its settings.
-    query = parts.query if parts.scheme == "synthetic" else ""
-    return urlunsplit((parts.scheme, place, parts.path, query, ""))
+    name = shown(uri).replace("***@", "", 1)
+    # What stands there is a wish of ours to a camera; a made scene's is what it shows.
+    return name if uri.startswith("synthetic://") else name.partition("?")[0]
 
 
 def _unique(name: str, taken: Iterable[str]) -> str:
