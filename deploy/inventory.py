@@ -54,10 +54,13 @@ def fleet(inventory: Path, limit: str = "") -> list[Target]:
     if done.returncode:
         reason = " ".join(done.stderr.split())[-300:]
         raise InputError(f"{inventory} is no inventory ({reason})", "expected one Ansible reads", "see docs/deploy.md")
-    found: dict[str, dict[str, Any]] = json.loads(done.stdout)["_meta"]["hostvars"]
-    if not found:
-        raise InputError(f"{inventory} names no boards", "expected hosts with variables", "see docs/deploy.md")
-    return [_target(name, values) for name, values in found.items()]
+    groups: dict[str, Any] = json.loads(done.stdout)
+    # Those that have variables; without any, a host stands in its groups alone.
+    values: dict[str, dict[str, Any]] = groups.pop("_meta")["hostvars"]
+    names = sorted(values.keys() | {host for group in groups.values() for host in group.get("hosts", ())})
+    if not names:
+        raise InputError(f"{inventory} names no boards", "expected hosts", "see docs/deploy.md")
+    return [_target(name, values.get(name, {})) for name in names]
 
 
 def write_inventory(path: Path, targets: list[Target], extra: Mapping[str, Mapping[str, Any]]) -> None:
