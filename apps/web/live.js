@@ -13,6 +13,7 @@ let held = null;
 let delay = 500;
 let connection = "waiting";
 let said = "connecting";
+let over = false; // the program said that it ends
 
 const SOURCES = {
   reopening: ["waiting", "source stopped, trying again"],
@@ -106,11 +107,11 @@ async function work(data) {
 async function lost(event) {
   clearTimeout(watch);
   asked = false;
-  const over = event.code === 1001;
+  over ||= event.code === 1001;
   setConnection("ended", over ? "ended" : "connection lost, trying again");
   setTimeout(connect, delay);
   delay = Math.min(8000, delay * 2);
-  if (over) return;
+  if (event.code === 1001) return;
   const status = await get("/api/state").then(() => 200, (error) => error.status);
   if (status === 401) setConnection("ended", "the token is no longer valid, open the new address");
   if (status === 429) setConnection("ended", "too many viewers, trying again");
@@ -122,7 +123,7 @@ export function connect() {
   expectWord();
   socket.onopen = () => {
     delay = 500;
-    asked = false;
+    asked = over = false;
     setConnection("waiting", "waiting for a picture");
     emit("connected");
     clearTimeout(watch);

@@ -425,6 +425,9 @@ def test_says_when_it_is_over_and_comes_back(browser: Any) -> None:
     desk.close()
     visit.page.wait_for_selector("#status[data-state=ended]")
     assert visit.page.is_visible("#veil")
+    visit.until(lambda: any("ERR_CONNECTION_REFUSED" in text for text in visit.complaints))
+    visit.page.wait_for_timeout(200)
+    assert visit.page.inner_text("#veil") == "ended"  # and not lost, however often it is tried
     again = Desk(port=port)
     try:
         visit.page.wait_for_selector("#status[data-state=live]")
