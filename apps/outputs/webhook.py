@@ -45,10 +45,13 @@ class WebhookOutput:
         try:
             parts = urlsplit(url)
             good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            # Python's client takes a user for a part of the host, and tells what it does not like of the rest.
+            good = good and "@" not in parts.netloc and url.isascii() and url.isprintable() and " " not in url
         except ValueError:
             good = False
         if not good:
-            raise InputError(f"{shown(url)} cannot be posted to", "expected http://HOST[:PORT]/PATH or https://..")
+            expected = "expected http://HOST[:PORT]/PATH or https://.. without a user, other signs as %XX"
+            raise InputError(f"{shown(url)} cannot be posted to", expected)
         self.left_out = 0
         self._url = url
         self._host = f"{parts.scheme}://{parts.hostname}"  # The rest of a URL may hold a secret: never printed.

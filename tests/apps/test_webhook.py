@@ -111,7 +111,14 @@ def test_nobody_there_blocks_nobody() -> None:
     assert not any(thread.name == "edgewren-webhook" for thread in threading.enumerate())
 
 
-@pytest.mark.parametrize("url", ["ftp://host/x", "file:///etc/passwd", "http://", "http://host:0/", "http://[/", "x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("ftp://host/x", "file:///etc/passwd", "http://", "http://host:0/", "http://[/", "x"),
+        *("http://me:secret@host/x", "https://me:secret@host:8080/x", "http://host/a b?secret", "http://host/\u00e9"),
+    ],
+)
 def test_addresses_that_cannot_be_posted_to(url: str) -> None:
-    with pytest.raises(InputError, match="cannot be posted to"):
+    with pytest.raises(InputError, match="cannot be posted to") as caught:
         WebhookOutput(url, lambda line: None)
+    assert "secret" not in str(caught.value)
