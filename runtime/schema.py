@@ -128,8 +128,12 @@ def _decode_scalar(kind: Any, data: Any, where: str) -> Any:
     elif kind is int:
         if isinstance(data, int) and not isinstance(data, bool):
             return data
-    elif kind in (bool, str):
-        if isinstance(data, kind):
+    elif kind is bool:
+        if isinstance(data, bool):
+            return data
+    elif kind is str:
+        # JSON can write half of a UTF-16 pair, \ud800: nothing that holds it could be printed or sent.
+        if isinstance(data, str) and not any("\ud800" <= char <= "\udfff" for char in data):
             return data
     else:
         raise TypeError(f"schema does not support {kind}")

@@ -108,11 +108,16 @@ def _ultralytics_names(names: Any) -> tuple[str, ...]:
     """Names by class number, from a dictionary (whose keys JSON turns into text) or a list."""
     if isinstance(names, dict):
         try:
-            numbered = {int(key): str(name) for key, name in names.items()}
+            numbered = {int(key): _text(name) for key, name in names.items()}
         except (TypeError, ValueError):
             return ()
         return tuple(numbered[key] for key in sorted(numbered)) if set(numbered) == set(range(len(numbered))) else ()
-    return tuple(map(str, names)) if isinstance(names, (list, tuple)) else ()
+    return tuple(map(_text, names)) if isinstance(names, (list, tuple)) else ()
+
+
+def _text(name: object) -> str:
+    """A name that can be printed: JSON and Python can write half of a UTF-16 pair."""
+    return str(name).encode("utf-8", "replace").decode()
 
 
 def _standard(buffer: bytes, members: _Members) -> Metadata:

@@ -73,6 +73,7 @@ def test_optional_parts_may_be_absent() -> None:
         ("input.pad_value", 300, "pad_value 300"),
         ("input.resize", "tile", "input.resize is 'tile'"),
         ("labels.names", [], "labels.names is empty"),
+        ("labels.names", ["\ud800"], "labels.names[0] is '\\ud800'"),
         ("labels.background", "no", "labels.background is 'no'"),
         ("decoder.heads", [], "decoder.heads is empty"),
         ("decoder.heads", [{"stride": 0, "anchors": [[1, 2]]}], "a head without stride or anchors"),

@@ -181,6 +181,13 @@ def test_ultralytics_metadata(name: str, text: str, names: bool, tmp_path: Path)
         assert card.assumptions == ()
 
 
+def test_a_name_of_half_a_character_can_be_printed(tmp_path: Path) -> None:
+    net = ForeignNet(SIZE)
+    v8(net)
+    net.members["metadata.json"] = '{"task": "detect", "names": {"0": "\\ud800", "1": "robin", "2": "finch"}}'
+    assert card_of(net, tmp_path).labels.names == ("?", "robin", "finch")
+
+
 def test_other_ultralytics_tasks_are_refused(tmp_path: Path) -> None:
     net = ForeignNet(SIZE)
     v8(net)
