@@ -138,8 +138,11 @@ def _open_page(uri: str, session: Session, say: Callable[[str], None]) -> tuple[
         host, port = parts.hostname or "127.0.0.1", parts.port if parts.port is not None else 8080
     except ValueError:
         host, port, parts = "", 0, urlsplit("")
-    if not host or parts.path.strip("/"):
-        raise InputError(f"{uri} is not an address to serve", "expected http://HOST:PORT", f"give {DEFAULT_OUTPUT}")
+    # A token or password in there would seem to protect something.
+    if not host or parts.path.strip("/") or parts.query or "@" in parts.netloc:
+        raise InputError(
+            f"{shown(uri)} is not an address to serve", "expected http://HOST:PORT", f"give {DEFAULT_OUTPUT}"
+        )
     from apps.metrics import Metrics
     from apps.server import WebOutput, find_token
 
@@ -154,8 +157,8 @@ def _open_page(uri: str, session: Session, say: Callable[[str], None]) -> tuple[
         health=lambda: session.health.check(time.monotonic()),
     )
     # A service manager keeps what is said in its journal, where no token belongs.
-    address = page.url.partition("?")[0] if "NOTIFY_SOCKET" in os.environ else page.url
-    say(f"live page: {address}  (Ctrl-C stops)")
+    told = page.url.partition("?")[0] if "NOTIFY_SOCKET" in os.environ else page.url
+    say(f"live page: {told}  (Ctrl-C stops)")
     return metrics, page
 
 

@@ -211,6 +211,8 @@ def test_a_broker_and_a_webhook_that_are_not_there_are_one_line_each(
         (["json://-", "--also-model", "absent.tflite"], "absent.tflite: no such file"),
         (["mqtt://me:secret@127.0.0.1/cam"], "the MQTT address holds a password"),
         (["http://127.0.0.1:0/page"], "is not an address to serve"),
+        (["http://127.0.0.1:0?token=0123456789abcdef"], "is not an address to serve"),
+        (["http://me:secret@127.0.0.1:0"], "is not an address to serve"),
         (["https://127.0.0.1:0"], "expected http://HOST:PORT, mqtt://HOST/TOPIC, display://0, json://-"),
         (["json://-", "--state", "absent/state.json"], "absent: no such folder"),
         (["json://-", "--webhook", "ftp://127.0.0.1"], "cannot be posted to"),
