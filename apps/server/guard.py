@@ -36,10 +36,12 @@ _HEADERS = {
 _ASK = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Edgewren</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="/style.css">
 <link rel="icon" href="data:,"><main class="ask"><h1>Edgewren</h1>
-<p>This page needs its token. The program printed an address that holds it when it started.</p>
+<p>This page needs its token. The program printed an address that holds it when it started.</p>{{wrong}}
 <form><label for="token">Token</label><input id="token" name="token" type="password" autocomplete="off" required>
 <button>Open</button></form></main></html>
 """
+_WRONG = """
+<p role="alert">The one that was given is not right, or no longer.</p>"""
 
 
 @dataclass
@@ -134,7 +136,8 @@ class Guarded(tornado.web.RequestHandler):
             self.set_header("Retry-After", "5")
         if status_code == 401 and self.request.path == "/":
             self.set_header("Content-Type", "text/html; charset=utf-8")
-            self.finish(_ASK)
+            wrong = self.site.gate.shows(self.request) is False
+            self.finish(_ASK.replace("{{wrong}}", _WRONG if wrong else ""))
         elif self.request.path.startswith("/api/"):
             self.answer({"error": self._reason})
         else:
