@@ -112,6 +112,7 @@ def test_boxes_pause_and_keys(visit: Visit) -> None:
     visit.until(lambda: not np.array_equal(still, visit.layers()[0]))
     page.keyboard.press("?")
     assert page.is_visible("#keys")
+    assert "+" in page.locator("#keys kbd").all_inner_texts()
     page.keyboard.press("Escape")
 
 
