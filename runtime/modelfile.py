@@ -57,7 +57,7 @@ def _read_member(path: Path) -> bytes | None:
 
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except archive_errors():
         return None
     with archive:
         try:
@@ -68,8 +68,18 @@ def _read_member(path: Path) -> bytes | None:
             raise InputError(f"{path} holds a {CARD_FILE} of {size} bytes", "expected at most 16 MiB", _REBUILD)
         try:
             return archive.read(CARD_FILE)
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        except archive_errors() as error:
             raise InputError(f"{CARD_FILE} in {path} cannot be read ({error})", "", _REBUILD) from None
+
+
+def archive_errors() -> tuple[type[Exception], ...]:
+    """What the zip reader may raise for a damaged archive, its decompressors' own errors among them."""
+    import lzma
+    import zipfile
+    import zlib
+
+    damaged = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
+    return (*damaged, OSError, ValueError, NotImplementedError, RuntimeError)
 
 
 def has_archive(path: Path) -> bool:

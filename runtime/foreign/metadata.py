@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.foreign.flatbuffer import DamagedError, Table
-from runtime.modelfile import has_archive
+from runtime.modelfile import archive_errors, has_archive
 from runtime.values import value
 
 _MAX_MEMBER_BYTES = 4 << 20
@@ -86,7 +86,9 @@ class _Members:
                 if archive.getinfo(name).file_size > _MAX_MEMBER_BYTES:
                     return None
                 return archive.read(name).decode("utf-8-sig")
-        except (zipfile.BadZipFile, KeyError, OSError, EOFError, ValueError, NotImplementedError, RuntimeError):
+        except KeyError:
+            return None
+        except archive_errors():
             return None
 
 

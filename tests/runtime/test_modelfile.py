@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from runtime.detector import Detector
 from runtime.engine import Engine
 from runtime.errors import EdgewrenError, InputError
+from runtime.foreign.metadata import Metadata, read_metadata
 from runtime.frame import Frame
 from runtime.modelfile import read_card, require_card
 from tests.conftest import needs_shared
@@ -105,6 +106,31 @@ def test_damaged_archive_member(tiny_model: Path, tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(InputError, match="cannot be read"):
         read_card(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("member", ["card.json", "metadata.json"])
+def test_damage_inside_a_compressed_member(method: int, member: str, tiny_model: Path, tmp_path: Path) -> None:
+    """Other tools may compress what they add; each decompressor has errors of its own."""
+    data, stream = tiny_model.read_bytes(), io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        archive.writestr(member, require_card(tiny_model).to_json())
+    packed = bytearray(stream.getvalue())
+    packed[60:90] = b"\xff" * 30
+    path = tmp_path / "damaged.tflite"
+    path.write_bytes(data[: data.index(b"PK\x03\x04")] + packed)
+    expected = pytest.raises(InputError, match="cannot be read") if member == "card.json" else contextlib.nullcontext()
+    with expected:
+        assert read_card(path) is None
+    assert read_metadata(path, b"") == Metadata()
+
+
+def test_an_archive_that_asks_for_a_newer_zip_reader(tiny_model: Path, tmp_path: Path) -> None:
+    data = bytearray(tiny_model.read_bytes())
+    data[data.index(b"PK\x01\x02") + 6] = 0xF0  # version needed to extract
+    path = tmp_path / "newer.tflite"
+    path.write_bytes(data)
+    assert read_card(path) is None
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
