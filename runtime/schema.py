@@ -6,6 +6,7 @@ Used for the model card and for recipes, so that a wrong field is one line that 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import types
@@ -123,8 +124,10 @@ def _decode_tuple(items: tuple[Any, ...], data: Any, where: str) -> tuple[Any, .
 
 def _decode_scalar(kind: Any, data: Any, where: str) -> Any:
     if kind is float:
-        if isinstance(data, (int, float)) and not isinstance(data, bool) and math.isfinite(data):
-            return float(data)
+        # A whole number may have more digits than a float can tell.
+        with contextlib.suppress(OverflowError):
+            if isinstance(data, (int, float)) and not isinstance(data, bool) and math.isfinite(data):
+                return float(data)
     elif kind is int:
         if isinstance(data, int) and not isinstance(data, bool):
             return data

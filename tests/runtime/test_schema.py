@@ -60,6 +60,7 @@ def test_everything_at_once() -> None:
         ({"inners": [{"size": 1.5}]}, "f: inners[0].size is 1.5; expected a whole number"),
         ({"inners": [{"size": True}]}, "f: inners[0].size is True; expected a whole number"),
         ({"inners": [{"size": 1, "ratio": float("nan")}]}, "f: inners[0].ratio is nan; expected a finite number"),
+        ({"inners": [{"size": 1, "ratio": 10**400}]}, "f: inners[0].ratio is 1000000"),
         ({"inners": [{"size": 1, "raito": 1}]}, "f: inners[0].raito is not a known field; expected one of size, ratio"),
         ({"pair": [1]}, "f: pair is [1]; expected a list of 2 values"),
         ({"maybe": 5}, "f: maybe is 5; expected a table with size, ratio"),
