@@ -139,7 +139,15 @@ class Preprocessor:
             InputError: Pixels of another shape or type.
         """
         pixels = frame.pixels if frame.small is None else self._enough(frame.pixels, frame.small)
-        if pixels.shape != self._shape or pixels.dtype != np.uint8:
+        try:
+            known = pixels.shape == self._shape and pixels.dtype == np.uint8
+        except AttributeError:
+            raise InputError(
+                f"a picture is of type {type(pixels).__name__}",
+                "expected an array of shape (height, width, 3) and type uint8",
+                "look whether it was read: cv2.imread gives None for a file it cannot read",
+            ) from None
+        if not known:
             self._set_shape(pixels)
         part = pixels if self._window is None else pixels[self._window]
         target = view[0]

@@ -232,6 +232,8 @@ def test_large_letterboxed_picture(name: str, color: Color, width: int, height: 
         (np.zeros((20, 30, 4), np.uint8), r"shape \(20, 30, 4\)"),
         (np.zeros((0, 30, 3), np.uint8), r"shape \(0, 30, 3\)"),
         (np.zeros((20, 30, 3), np.float32), "type float32"),
+        (None, "of type NoneType.*cv2.imread gives None"),
+        ([[[0, 0, 0]]], "of type list"),
     ],
 )
 def test_what_is_no_colour_picture_is_refused(pixels: Any, seen: str) -> None:
