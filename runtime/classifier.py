@@ -83,7 +83,7 @@ class Classifier:
         path: str | Path,
         threads: int | None = None,
         top: int = 5,
-        labels: Path | None = None,
+        labels: str | Path | None = None,
         delegate: str | None = None,
     ) -> Classifier:
         """Loads a classifier with a card, or one from elsewhere that can be recognised.

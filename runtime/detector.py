@@ -69,7 +69,7 @@ class Detector:
         path: str | Path,
         threads: int | None = None,
         score: float | None = None,
-        labels: Path | None = None,
+        labels: str | Path | None = None,
         delegate: str | None = None,
     ) -> Detector:
         """Loads a model file made by ``python -m convert``, or one from elsewhere that can be recognised.

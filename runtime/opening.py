@@ -18,7 +18,7 @@ _KINDS = {"detect": "a detector", "classify": "a classifier"}
 
 
 def open_engine(
-    path: Path, threads: int | None = None, labels: Path | None = None, delegate: str | None = None
+    path: Path, threads: int | None = None, labels: str | Path | None = None, delegate: str | None = None
 ) -> tuple[ModelCard, Engine]:
     """A model file's card and its network.
 
@@ -33,16 +33,17 @@ def open_engine(
         InputError: The file is missing, damaged or of an unknown layout, or the label file does not fit.
     """
     count = (tuned_threads(path) or default_threads()) if threads is None else threads
+    names = None if labels is None else Path(labels)
     card = read_card(path)
     if card is not None:
-        named = with_labels(card, labels) if labels else card
+        named = with_labels(card, names) if names else card
         return named, Engine(path, count, delegate)
     from runtime.foreign.graph import read_graph
     from runtime.foreign.recognise import recognise
 
     graph = read_graph(path)
     engine = Engine(path, count, delegate)
-    return recognise(path, engine, graph, labels), engine
+    return recognise(path, engine, graph, names), engine
 
 
 def with_labels(card: ModelCard, path: Path) -> ModelCard:

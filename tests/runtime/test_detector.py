@@ -43,6 +43,14 @@ def test_soft_suppression_lowers_scores_instead(tiny_model: Path, monkeypatch: p
     assert found.scores.tolist() == pytest.approx([0.9, 0.5, 0.6 * np.exp(-(overlap**2) / 0.5)], rel=1e-5)
 
 
+def test_label_files_are_named_as_models_are(tiny_model: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("owl\nrook\ncrow\n")
+    for path in (str(names), names):
+        with Detector.open(str(tiny_model), threads=1, labels=path) as detector:
+            assert detector.labels == ("owl", "rook", "crow")
+
+
 def test_closed_detector_says_so(tiny_model: Path) -> None:
     detector = Detector.open(tiny_model, threads=1)
     detector.close()
