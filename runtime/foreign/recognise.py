@@ -83,6 +83,14 @@ def _check_input(path: Path, engine: Engine) -> None:
             "expected one input (1, height, width, 3)",
             "export the model again with such an input",
         )
+    # Of what is open the interpreter makes a 1, and a picture of one pixel shows nothing.
+    told = tuple(map(int, engine.interpreter.get_input_details()[0].get("shape_signature", shape)))
+    if min(told[1:], default=1) < 0:
+        raise InputError(
+            f"{path} takes pictures of any size {told}",
+            "expected one size (1, height, width, 3)",
+            "export the model again with a fixed input size",
+        )
 
 
 def _shown(engine: Engine) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from runtime.errors import InputError
 from tests.foreign_nets import ForeignNet, StandardMetadata
 from tests.runtime.test_foreign import NAMES, Make, card_of, names_of, scores
 
@@ -148,3 +149,19 @@ def test_label_file_of_another_length_inside_the_file_is_told(tmp_path: Path) ->
     card = card_of(net, tmp_path)
     assert card.labels.names == ("class 0", "class 1", "class 2")
     assert "classes have no names: its label file has 5" in card.assumptions
+
+
+def test_a_picture_of_any_size_is_refused(tmp_path: Path) -> None:
+    """The interpreter makes it one pixel."""
+    net = ForeignNet((1, 1))
+    net.graph.tensors[net.picture].shapeSignature = [-1, -1, -1, 3]
+    scores(net)
+    with pytest.raises(InputError, match=r"takes pictures of any size \(-1, -1, -1, 3\); expected one size .*; export"):
+        card_of(net, tmp_path)
+
+
+def test_any_number_of_pictures_is_one(tmp_path: Path) -> None:
+    net = ForeignNet((32, 24))
+    net.graph.tensors[net.picture].shapeSignature = [-1, 24, 32, 3]
+    scores(net)
+    assert (card_of(net, tmp_path).input.width, card_of(net, tmp_path).input.height) == (32, 24)
