@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import amx
-from runtime.errors import InputError
+from runtime.errors import InputError, RunError
 from runtime.modelfile import check_model_file
 from runtime.provider import provider, quiet_native_log
 from runtime.values import value
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runtime.delegates import DelegateUse
 
 _MAX_TENSOR_BYTES = 1 << 30
+_MOST_THREADS = 1024
 
 
 @value
@@ -69,7 +70,7 @@ class Engine:
 
     Args:
         path: The model file.
-        threads: Worker threads of the interpreter, at least 1.
+        threads: Worker threads of the interpreter, 1..1024.
         delegate: An external delegate, ``LIBRARY`` or ``LIBRARY:KEY=VALUE,..``, that is asked before XNNPACK.
 
     Attributes:
@@ -81,18 +82,19 @@ class Engine:
     """
 
     def __init__(self, path: Path, threads: int = 1, delegate: str | None = None) -> None:
-        if threads < 1:
-            raise InputError(f"threads is {threads}", "expected at least 1", "give --threads N")
+        if not 1 <= threads <= _MOST_THREADS:
+            raise InputError(f"threads is {threads}", f"expected 1..{_MOST_THREADS}", "give --threads N")
         self.path = check_model_file(path)
         self.threads = threads
         self.delegate: DelegateUse | None = None
         with quiet_native_log() as log, amx.only_if_it_suits(self.path):
             try:
                 self.interpreter = self._allocated(delegate)
+                # A damaged name is found out when it is read.
+                self._inputs = self.interpreter.get_input_details()
+                self._outputs = self.interpreter.get_output_details()
             except (ValueError, RuntimeError, MemoryError, SystemError, TypeError) as error:
                 raise self._refusal(error, log) from None
-        self._inputs = self.interpreter.get_input_details()
-        self._outputs = self.interpreter.get_output_details()
         self.inputs = tuple(_spec(detail) for detail in self._inputs)
         self.outputs = tuple(_spec(detail) for detail in self._outputs)
         # Functions that give a tensor's memory; they, unlike the memory, may be kept while the network runs.
@@ -139,8 +141,19 @@ class Engine:
         return view
 
     def invoke(self) -> None:
-        """Runs the network once on what the input tensors hold."""
-        self.interpreter.invoke()
+        """Runs the network once on what the input tensors hold.
+
+        Raises:
+            RunError: An op failed, such as one that is asked for numbers it does not have.
+        """
+        try:
+            self.interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            raise RunError(
+                f"{self.path} failed in {self.provider} ({' '.join(str(error).split())[:200]})",
+                "expected a model whose ops run on any picture",
+                "copy the file again, or export it anew",
+            ) from None
 
     def output_view(self, index: int) -> npt.NDArray[Any]:
         """The memory of an output tensor, valid until the next :meth:`invoke`. Drop it before that."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from runtime.engine import Engine
-from runtime.errors import RunError
+from runtime.errors import InputError, RunError
 
 _DELEGATE = "DELEGATE"
 
@@ -95,12 +95,22 @@ def list_ops(engine: Engine) -> OpList:
 
     Raises:
         RunError: The installed interpreter does not expose its nodes.
+        InputError: A tensor's name is damaged.
     """
     interpreter = engine.interpreter
     if not hasattr(interpreter, "_get_ops_details"):
         raise RunError(
             f"{engine.provider} does not list its ops", "expected ai-edge-litert", "pip install ai-edge-litert"
         )
+    try:
+        return _list(interpreter)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{engine.path} is damaged (a tensor's name: {error})", "expected a complete .tflite model", "copy it again"
+        ) from None
+
+
+def _list(interpreter: Any) -> OpList:
     nodes: list[dict[str, Any]] = interpreter._get_ops_details()
     executed = executed_nodes(interpreter, nodes)
     partitions = sum(node["op_name"] == _DELEGATE for node in executed)
