@@ -78,6 +78,11 @@ def read_names(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def ffmpeg_name(path: Path) -> str:
+    """A path as FFmpeg takes it for one: what stands before a first colon, as in ``12:30.mp4``, would be a protocol."""
+    return os.path.join(os.curdir, path)
+
+
 def check_writable(path: Path) -> Path:
     """Refuses an output path before any work is done for it.
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import InputError
+from runtime.files import ffmpeg_name
 
 _TICK = Fraction(1, 90_000)  # seconds: what MPEG uses, finer than any camera's jitter
 _KEY_INTERVAL_S = 2.0
@@ -173,7 +174,7 @@ class OpenCvEncoder:
         self._path = path
         self._fps = fps
         code = cv2.VideoWriter.fourcc(*("MJPG" if path.suffix.lower() == ".avi" else "mp4v"))
-        self._writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, fps, size)
+        self._writer = cv2.VideoWriter(ffmpeg_name(path), cv2.CAP_FFMPEG, code, fps, size)
         if not self._writer.isOpened():
             path.unlink(missing_ok=True)
             raise InputError(f"{path} cannot be written as a video", "", "choose FILE.mp4 or a folder")
@@ -192,7 +193,7 @@ class OpenCvEncoder:
 
 def plays(path: Path) -> bool:
     """Whether a video's first frame can be read."""
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    capture = cv2.VideoCapture(ffmpeg_name(path), cv2.CAP_FFMPEG)
     good = capture.isOpened() and capture.grab()
     capture.release()
     return good

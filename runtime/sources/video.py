@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from runtime.errors import InputError, RunError
-from runtime.files import check_file
+from runtime.files import check_file, ffmpeg_name
 from runtime.frame import Frame
 from runtime.provider import quiet_native_log
 
@@ -107,7 +107,7 @@ def open_video(path: Path) -> VideoSource:
     """
     check_file(path, "an image, a video or a folder of images")
     with quiet_native_log():
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        capture = cv2.VideoCapture(ffmpeg_name(path), cv2.CAP_FFMPEG)
         readable = capture.isOpened() and capture.grab()
     if not readable:
         raise InputError(

@@ -101,6 +101,16 @@ def test_video_is_in_place_only_when_complete(suffix: str, tmp_path: Path) -> No
     assert frames[0].shape == (60, 80, 3)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".avi"])
+def test_video_with_a_colon_in_its_name(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sink = open_sink(f"12:30{suffix}", LABELS, NoSource())
+    sink.write(Frame(picture(1, 64, 48)), found())
+    sink.close()
+    assert [path.name for path in tmp_path.iterdir()] == [f"12:30{suffix}"]
+    assert len(frames_in(tmp_path / f"12:30{suffix}")) == 1
+
+
 def test_video_holds_the_boxes_and_fits_other_sizes(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     sink = open_sink(str(path), LABELS, NoSource())

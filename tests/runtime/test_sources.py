@@ -39,6 +39,14 @@ def test_video(video: Path) -> None:
     source.close()
 
 
+def test_video_with_a_colon_in_its_name(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recorders name files by the time; FFmpeg takes what stands before a colon for a protocol."""
+    monkeypatch.chdir(video.parent)
+    video.rename("2024-05-01T12:30:00.mp4")
+    found = list(frames(open_source("2024-05-01T12:30:00.mp4")))
+    assert [frame.source for frame in found] == ["2024-05-01T12:30:00.mp4"] * 12
+
+
 def test_video_loops(video: Path) -> None:
     source = open_source(str(video))
     indices = [frame.index for frame, _ in zip(frames(source, loop=True), range(30), strict=False)]
