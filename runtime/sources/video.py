@@ -16,6 +16,8 @@ from runtime.provider import quiet_native_log
 
 # Driver times further off than this are of another clock.
 _MAX_AGE_S = 5.0
+# Pictures in a row; a film that was cut off may say that it has any number more.
+_LONGEST_DAMAGE = 1000
 
 
 class VideoSource:
@@ -41,6 +43,7 @@ class VideoSource:
         self._grabbed = True
         self._driver_clock = driver_clock
         self._film_start = 0.0
+        self._length = 0 if live else int(max(0, capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.live = live
         self.wanted: Callable[[float], bool] | None = None
         fps = capture.get(cv2.CAP_PROP_FPS)
@@ -86,9 +89,17 @@ class VideoSource:
 
     def _grab(self) -> tuple[bool, float]:
         """Takes the next picture as it came; the time is that before it is decoded, which is part of its latency."""
-        good = self._grabbed or self._capture.grab()
+        good = self._grabbed or self._capture.grab() or self._pass_damage()
         self._grabbed = False
         return good, self._captured()
+
+    def _pass_damage(self) -> bool:
+        """Whether a film goes on behind pictures that cannot be decoded; they count as frames, so that time goes on."""
+        for _ in range(min(self._length - self._index, _LONGEST_DAMAGE)):
+            self._index += 1
+            if self._capture.grab():
+                return True
+        return False
 
     def _captured(self) -> float:
         now = time.monotonic()

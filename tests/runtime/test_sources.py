@@ -39,6 +39,21 @@ def test_video(video: Path) -> None:
     source.close()
 
 
+def test_video_goes_on_behind_a_damaged_picture(video: Path) -> None:
+    data = bytearray(video.read_bytes())
+    pictures = data.split(b"\0\0\1\xb6")
+    for index in (4, 5, 11):
+        place = sum(map(len, pictures[: index + 1])) + 4 * index
+        data[place : place + 4] = b"\xff" * 4
+    video.write_bytes(data)
+    source = open_source(str(video))
+    found = list(frames(source))
+    assert [frame.index for frame in found] == [0, 1, 2, 3, 6, 7, 8, 9, 10]
+    assert found[-1].media_time == pytest.approx(1.0)
+    assert source.rewind()
+    assert [frame.index for frame in frames(source)] == [0, 1, 2, 3, 6, 7, 8, 9, 10]
+
+
 def test_video_with_a_colon_in_its_name(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Recorders name files by the time; FFmpeg takes what stands before a colon for a protocol."""
     monkeypatch.chdir(video.parent)
