@@ -59,6 +59,7 @@ def run(program: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
         program: Takes the arguments, returns the exit status.
         argv: The arguments; by default those of this process.
     """
+    _open_streams()
     try:
         return program(sys.argv[1:] if argv is None else argv)
     except EdgewrenError as error:
@@ -81,6 +82,19 @@ def run(program: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
     except OSError as error:
         print(f"error: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
         return EdgewrenError.exit_status
+
+
+def _open_streams() -> None:
+    """Stands in for standard streams that were closed.
+
+    Without, ``print`` would take standard output for a missing stderr, and the next file that is opened would get its
+    number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # The lowest number that is free, which is this stream's.
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8"))
 
 
 # Shared libraries that a fresh Debian lacks, and the package that brings each.

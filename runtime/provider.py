@@ -107,7 +107,8 @@ def quiet_native_log() -> Iterator[list[str]]:
         yield lines
         return
     with _scratch_file() as buffer:
-        sys.stderr.flush()
+        if sys.stderr is not None:  # Daemons have none.
+            sys.stderr.flush()
         os.dup2(buffer.fileno(), 2)
         try:
             yield lines

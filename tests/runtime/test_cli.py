@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 from runtime.cli import main
-from tests.conftest import picture, run_module
+from tests.conftest import ROOT, needs_shared, picture, run_module
 
 
 @pytest.fixture
@@ -41,6 +43,16 @@ def test_detect_json(tiny_model: Path, photo: Path, tmp_path: Path) -> None:
             x1, y1, x2, y2 = found["box"]
             assert 0 <= x1 < x2 <= line["width"]
             assert 0 <= y1 < y2 <= line["height"]
+
+
+@needs_shared
+def test_closed_stderr(shared: Path, photo: Path) -> None:
+    """What a file from elsewhere does not say is told on stderr, and must not end up between the JSON lines."""
+    model = shared / "zoo" / "ssd-mobilenet-v1-coco" / "detect.tflite"
+    command = f"exec {sys.executable} -m runtime detect {model} {photo} {photo} --json"
+    for closed in ("2>&-", "<&- 2>&-"):
+        done = subprocess.run(f"{command} {closed}", shell=True, capture_output=True, text=True, cwd=ROOT, check=True)
+        assert [json.loads(line)["source"] for line in done.stdout.splitlines()] == [str(photo)] * 2
 
 
 def test_detect_for_people_with_labels_and_outputs(

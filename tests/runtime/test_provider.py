@@ -112,6 +112,13 @@ def test_the_reason_of_each_provider_is_told(monkeypatch: pytest.MonkeyPatch) ->
     provider.cache_clear()
 
 
+def test_a_program_without_stderr_can_open_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    with quiet_native_log() as lines:
+        pass
+    assert lines == []
+
+
 def test_native_notices_are_held_back_and_warnings_handed_over(capfd: pytest.CaptureFixture[str]) -> None:
     with quiet_native_log() as lines:
         subprocess.run(["sh", "-c", "echo 'INFO: hello' >&2; echo 'WARNING: careful' >&2"], check=True)
