@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -85,16 +86,18 @@ def run(program: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
 
 
 def _open_streams() -> None:
-    """Stands in for standard streams that were closed.
+    """Makes the standard streams take whatever is printed, and stands in for those that were closed.
 
-    Without, ``print`` would take standard output for a missing stderr, and the next file that is opened would get its
-    number.
+    File names that are no UTF-8 are printed with escapes. Without a stand-in ``print`` would take standard output for a
+    missing stderr, and the next file that is opened would get its number.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, os.O_RDWR)  # The lowest number that is free, which is this stream's.
             os.set_inheritable(descriptor, True)
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 # Shared libraries that a fresh Debian lacks, and the package that brings each.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,24 @@ def test_detect_json(tiny_model: Path, photo: Path, tmp_path: Path) -> None:
             x1, y1, x2, y2 = found["box"]
             assert 0 <= x1 < x2 <= line["width"]
             assert 0 <= y1 < y2 <= line["height"]
+
+
+def test_file_names_that_are_no_text(tiny_model: Path, photo: Path, tmp_path: Path) -> None:
+    named = tmp_path / os.fsdecode(b"b\xffd.png")
+    named.write_bytes(photo.read_bytes())
+    outputs = ["--json", "--output", f"json://{tmp_path}/x"]
+    command = [sys.executable, "-m", "runtime", "detect", str(tiny_model), str(named), *outputs]
+    for encoding in ("utf-8:strict", "utf-8:surrogateescape"):
+        environment = os.environ | {"PYTHONIOENCODING": encoding}
+        done = subprocess.run(command, capture_output=True, cwd=ROOT, env=environment, check=True)
+        for text in (done.stdout, (tmp_path / "x").read_bytes()):
+            assert json.loads(text.decode())["source"] == str(named)
+
+
+def test_full_disk(tiny_model: Path, photo: Path) -> None:
+    done = run_module("runtime", "detect", tiny_model, photo, "--output", "json:///dev/full")
+    assert done.returncode == 1
+    assert done.stderr == "error: /dev/full cannot be written (No space left on device); free disk space and retry\n"
 
 
 @needs_shared
