@@ -123,6 +123,8 @@ class FolderSink:
 
 
 def _save(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
+    if path.suffix.lower() == ".pgm":
+        pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)  # It knows no colours.
     with replacing(path) as scratch:
         try:
             good, data = cv2.imencode(path.suffix, pixels)

@@ -18,6 +18,7 @@ from runtime.frame import Frame
 from runtime.sinks import encoder, open_sink
 from runtime.sinks.encoder import open_encoder
 from runtime.sinks.video import VideoSink
+from runtime.sources.images import IMAGE_SUFFIXES, read_image
 from tests.conftest import picture
 
 LABELS = ("wren", "robin")
@@ -179,6 +180,15 @@ def test_folder_of_pictures(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == names
     expected = annotate(Frame(picture(1, 80, 60)), found(), LABELS)
     np.testing.assert_array_equal(cv2.imread(str(folder / "dog.png")), expected)
+
+
+def test_pictures_of_every_kind_that_is_read(tmp_path: Path) -> None:
+    sink = open_sink(str(tmp_path / "out"), LABELS, NoSource())
+    for suffix in IMAGE_SUFFIXES:
+        sink.write(Frame(picture(1, 80, 60), "bgr", f"dog{suffix}"), found())
+    sink.close()
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == IMAGE_SUFFIXES
+    assert all(read_image(path).pixels.shape == (60, 80, 3) for path in (tmp_path / "out").iterdir())
 
 
 def test_one_frame_becomes_one_picture(tmp_path: Path) -> None:
