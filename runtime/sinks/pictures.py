@@ -105,14 +105,14 @@ class FolderSink:
         self._names: set[str] = set()
 
     def write(self, frame: Frame, found: Detections) -> None:
-        """Writes one picture: an image keeps its name, a video's frames are numbered."""
+        """Writes one picture: an image keeps its name, unless that is its own place; a video's frames are numbered."""
         path = Path(frame.source)
         if path.suffix.lower() in IMAGE_SUFFIXES:
             name, suffix = path.stem, path.suffix
         else:
             name, suffix = f"{path.stem or 'frame'}-{frame.index:06d}", ".jpg"
         unique, count = name, 1
-        while f"{unique}{suffix}" in self._names:
+        while f"{unique}{suffix}" in self._names or _is_same(self._folder / f"{unique}{suffix}", path):
             count += 1
             unique = f"{name}-{count}"
         self._names.add(f"{unique}{suffix}")
@@ -120,6 +120,11 @@ class FolderSink:
 
     def close(self) -> None:
         """Nothing to finish."""
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Whether both name one file that is there."""
+    return path.exists() and other.exists() and path.samefile(other)
 
 
 def _save(path: Path, pixels: npt.NDArray[np.uint8]) -> None:

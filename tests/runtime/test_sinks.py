@@ -191,6 +191,17 @@ def test_pictures_of_every_kind_that_is_read(tmp_path: Path) -> None:
     assert all(read_image(path).pixels.shape == (60, 80, 3) for path in (tmp_path / "out").iterdir())
 
 
+def test_pictures_are_not_written_over_themselves(tmp_path: Path) -> None:
+    path = tmp_path / "dog.png"
+    cv2.imwrite(str(path), picture(1, 80, 60))
+    before = path.read_bytes()
+    sink = open_sink(str(tmp_path), LABELS, NoSource())
+    sink.write(read_image(path), found())
+    sink.close()
+    assert path.read_bytes() == before
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["dog-2.png", "dog.png"]
+
+
 def test_one_frame_becomes_one_picture(tmp_path: Path) -> None:
     sink = open_sink(str(tmp_path / "out.png"), LABELS, NoSource())
     sink.write(Frame(picture(1, 80, 60), "bgr", "a.png"), found())
