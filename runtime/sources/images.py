@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import numpy as np
 from runtime.errors import InputError
 from runtime.files import check_file, check_folder
 from runtime.frame import Frame
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_CHUNK, _CHUNK_HEAD = 12, struct.Struct(">I4s")  # bytes without content; the first eight of them
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".jp2", ".avif"}
@@ -25,7 +29,9 @@ def read_image(path: Path, index: int = 0) -> Frame:
     """
     check_file(path, "an image")
     try:
-        pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+        data = np.fromfile(path, np.uint8)
+        # libpng would say on stderr what is missing.
+        pixels = None if _is_cut_png(data.data) else cv2.imdecode(data, cv2.IMREAD_COLOR)
     except (cv2.error, MemoryError, OSError):
         pixels = None
     if pixels is None:
@@ -35,6 +41,21 @@ def read_image(path: Path, index: int = 0) -> Frame:
             "open it in a viewer, or leave it out",
         )
     return Frame(np.asarray(pixels, np.uint8), "bgr", str(path), index, time.monotonic())
+
+
+def _is_cut_png(data: memoryview) -> bool:
+    """Whether it begins as a PNG and does not come to its last chunk: length, four letters, content, check sum."""
+    if data[:8] != _PNG:
+        return False
+    place = len(_PNG)
+    while place + _CHUNK <= len(data):
+        length, kind = _CHUNK_HEAD.unpack_from(data, place)
+        place += _CHUNK + int(length)
+        if kind == b"IEND":
+            break
+    else:
+        return True
+    return place > len(data)
 
 
 def list_images(folder: Path) -> list[Path]:

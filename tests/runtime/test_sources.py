@@ -54,6 +54,18 @@ def test_video_goes_on_behind_a_damaged_picture(video: Path) -> None:
     assert [frame.index for frame in frames(source)] == [0, 1, 2, 3, 6, 7, 8, 9, 10]
 
 
+@pytest.mark.parametrize("missing", [1, 12, 13, 5000])
+def test_cut_png_is_refused_in_silence(missing: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Of a picture of more than one chunk libpng itself would speak."""
+    path = tmp_path / "cut.png"
+    path.write_bytes(cv2.imencode(".png", picture(1, 400, 300))[1].tobytes())
+    assert read_image(path).pixels.shape == (300, 400, 3)
+    path.write_bytes(path.read_bytes()[:-missing])
+    with pytest.raises(InputError, match="is not a complete image"):
+        read_image(path)
+    assert capfd.readouterr().err == ""
+
+
 def test_video_with_a_colon_in_its_name(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Recorders name files by the time; FFmpeg takes what stands before a colon for a protocol."""
     monkeypatch.chdir(video.parent)
