@@ -149,6 +149,12 @@ class Engine:
         try:
             self.interpreter.invoke()
         except (RuntimeError, ValueError) as error:
+            if "reference to internal data" in str(error):
+                raise RunError(
+                    f"{self.path} is used by two threads, or a view of its tensors is kept",
+                    "expected one thread at a time, and no views while it runs",
+                    "open it once for each thread",
+                ) from None
             raise RunError(
                 f"{self.path} failed in {self.provider} ({' '.join(str(error).split())[:200]})",
                 "expected a model whose ops run on any picture",

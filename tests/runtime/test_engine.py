@@ -29,7 +29,11 @@ def test_an_op_that_fails_is_an_error_line(failing: Path) -> None:
     engine.input_view()[:] = 2
     engine.invoke()
     assert engine.output_view(0).tolist() == [[0, 0, 1]]
-    engine.input_view()[:] = 9
+    view = engine.input_view()
+    view[:] = 9
+    with pytest.raises(RunError, match="is used by two threads, or a view of its tensors is kept"):
+        engine.invoke()
+    del view
     with pytest.raises(RunError, match=r"failing\.tflite failed in .* \(gather index out of .*; expected .*; copy"):
         engine.invoke()
 
