@@ -13,13 +13,13 @@ from runtime import amx
 from runtime.errors import InputError, RunError
 from runtime.modelfile import check_model_file
 from runtime.provider import provider, quiet_native_log
+from runtime.tuning import MOST_THREADS
 from runtime.values import value
 
 if TYPE_CHECKING:
     from runtime.delegates import DelegateUse
 
 _MAX_TENSOR_BYTES = 1 << 30
-_MOST_THREADS = 1024
 
 
 @value
@@ -82,8 +82,8 @@ class Engine:
     """
 
     def __init__(self, path: Path, threads: int = 1, delegate: str | None = None) -> None:
-        if not 1 <= threads <= _MOST_THREADS:
-            raise InputError(f"threads is {threads}", f"expected 1..{_MOST_THREADS}", "give --threads N")
+        if not 1 <= threads <= MOST_THREADS:
+            raise InputError(f"threads is {threads}", f"expected 1..{MOST_THREADS}", "give --threads N")
         self.path = check_model_file(path)
         self.threads = threads
         self.delegate: DelegateUse | None = None

@@ -20,6 +20,8 @@ from runtime.files import make_folder, replacing
 # More threads must pay by so much: a core that is not used stays for the camera and the page.
 _WORTH = 0.05
 _VERSION = 1
+_DAMAGED = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+MOST_THREADS = 1024
 
 
 def cache_file() -> Path:
@@ -43,10 +45,8 @@ def tuned_threads(model: Path) -> int | None:
         return None
     try:
         name = _board()
-        rows = [
-            (row["sha256"], row["bytes"], max(1, int(row["threads"]))) for row in _rows(text) if row["board"] == name
-        ]
-    except (ValueError, KeyError, TypeError):
+        rows = [(row["sha256"], row["bytes"], _threads(row)) for row in _rows(text) if row["board"] == name]
+    except _DAMAGED:
         print(f"note: {path} is damaged and ignored; bench --tune writes it anew", file=sys.stderr)
         return None
     try:
@@ -73,7 +73,7 @@ def remember(model: Path, threads: int, ms: dict[int, float]) -> Path:
     try:
         rows = _rows(path.read_text(encoding="utf-8"))
         others = [row for row in rows if (row["board"], row["sha256"]) != (name, digest)]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *_DAMAGED):
         others = []
     found = {str(count): round(value, 4) for count, value in ms.items()}
     what = {"model": model.name, "bytes": model.stat().st_size, "sha256": digest}
@@ -92,6 +92,13 @@ def choose(ms: dict[int, float]) -> int:
     """
     best = min(ms.values())
     return min(threads for threads, value in ms.items() if value <= best * (1 + _WORTH))
+
+
+def _threads(row: dict[str, Any]) -> int:
+    threads = max(1, int(row["threads"]))
+    if threads > MOST_THREADS:
+        raise ValueError(f"{threads} threads")
+    return threads
 
 
 def _rows(text: str) -> list[dict[str, Any]]:

@@ -210,6 +210,17 @@ def test_damaged_file_is_ignored_with_a_line(
     assert tuning.tuned_threads(tiny_model) == 2
 
 
+@pytest.mark.parametrize("threads", ["1e999", "99999", '"many"', "null", "[" * 100_000])
+def test_damaged_figure_is_ignored_with_a_line(
+    threads: str, cache: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tuning.remember(tiny_model, 2, {2: 1.0})
+    cache.write_text(cache.read_text().replace('"threads": 2', f'"threads": {threads}'))
+    assert tuning.tuned_threads(tiny_model) is None
+    assert capsys.readouterr().err == f"note: {cache} is damaged and ignored; bench --tune writes it anew\n"
+    tuning.remember(tiny_model, 3, {3: 1.0})
+
+
 def test_file_of_another_version_is_ignored_in_silence(cache: Path, tiny_model: Path) -> None:
     cache.parent.mkdir(parents=True)
     cache.write_text('{"version": 2, "models": {}}')
