@@ -107,8 +107,9 @@ logs: setup-deploy ## what the service on PI= says
 undeploy: setup-deploy ## remove everything from PI= or INVENTORY=
 	@$(PY) -m deploy undeploy $(BOARD)
 
+# Workers share the cores: linear algebra on all of them in each worker would mostly wait for itself.
 test: setup-dev $(ORACLE)/.ready ## the whole test suite, set-up included
-	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
+	@OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-arm: setup-dev ## the device side on emulated ARM boards, deployments to machines included (Debian, root)
 	@EDGEWREN_MACHINES=1 $(PY) -m pytest -n 2 --dist loadfile tests/arm

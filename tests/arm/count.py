@@ -50,7 +50,7 @@ def measure(models: list[Path]) -> list[dict[str, object]]:
         folder = Path(name)
         board = UserLand(folder / "board", _SUITE, over=equipped(_SUITE))
         with board:
-            install(board, project_wheel(folder))
+            install(board, project_wheel())
         plugin = folder / "counter.so"
         subprocess.run(["gcc", "-O2", "-shared", "-fPIC", _HERE / "counter.c", "-o", plugin], check=True)
         np.save(folder / "frame.npy", draw_scene(7, 768, 432).pixels)

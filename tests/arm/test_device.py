@@ -63,18 +63,13 @@ def _build(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return project_wheel(tmp_path_factory.mktemp("wheel"))
-
-
-@pytest.fixture(scope="session")
-def equipped(user_land: Callable[..., UserLand], wheel: Path, models: Path, scene: Path) -> Callable[[str], UserLand]:
+def equipped(user_land: Callable[..., UserLand], models: Path, scene: Path) -> Callable[[str], UserLand]:
     """A Raspberry Pi 4's user-land of a release, with the program, the models and a picture in ``/opt/test``."""
 
     @functools.cache
     def board(suite: str) -> UserLand:
         ready = user_land(suite, over=device.equipped(suite))
-        device.install(ready, wheel)
+        device.install(ready, project_wheel())
         ready.run("install -d -o pi /opt/test", user="root")
         ready.send([*models.glob("*.tflite"), scene, *_SCRIPTS], "/opt/test")
         return ready

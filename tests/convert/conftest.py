@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def graphs_as_they_are() -> None:
-    """Networks of tests run a few times: to optimise their graphs takes TensorFlow longer than to run them.
+def light_tensorflow() -> None:
+    """Once TensorFlow is there, what it costs a test beside the test's own work.
 
-    Programs that a test starts optimise them as always, the real networks' builds among them.
+    Programs that a test starts are as always, the real networks' builds among them.
     """
     if tensorflow := sys.modules.get("tensorflow"):
-        tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+        _lighten(tensorflow)
+
+
+@functools.cache
+def _lighten(tensorflow: Any) -> None:
+    # Networks of tests run a few times: to optimise their graphs takes longer than to run them.
+    tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    # Its 300 000 objects stay for good: the garbage collector need not visit them each time.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
