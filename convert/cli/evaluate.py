@@ -43,7 +43,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
         help="images: annotated, one folder per class or, with --reference, plain",
     )
     parser.add_argument("--strict", action="store_true", help="refuse --data when anything is wrong with it")
-    parser.add_argument("--weights", type=Path, metavar="F", help="weights of the network (default: beside it)")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="F",
+        help="weights of MODEL, or of FLOAT where MODEL is a .tflite (default: beside it)",
+    )
     parser.add_argument("--labels", type=Path, metavar="F", help="class names, one per line (default: the model's)")
     parser.add_argument("--reference", type=Path, metavar="FLOAT", help="a float network or model to compare with")
     parser.add_argument("--resize", choices=("stretch", "letterbox"), help="how images are fitted to a .cfg")
@@ -69,8 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     budget = _budget(arguments)
     _refuse_unused(arguments)
-    given = arguments.labels, arguments.weights
-    detector = open_model(arguments.model, *given, resize=arguments.resize)
+    labels, weights = arguments.labels, arguments.weights
+    detector = open_model(arguments.model, labels, weights, resize=arguments.resize)
     if isinstance(detector, Classifier):
         if budget:
             raise InputError(f"a budget with the classifier {arguments.model}", "expected a detector", "leave it out")
@@ -82,7 +87,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(text, file=sys.stderr)
     reference = None
     if arguments.reference:
-        reference = open_detector(arguments.reference, *given, detector.card, arguments.resize)
+        # A network and itself with other weights must not become the same network twice.
+        theirs = weights if arguments.model.suffix.lower() == ".tflite" else None
+        reference = open_detector(arguments.reference, labels, theirs, detector.card, arguments.resize)
     measured = _measure(detector, arguments.model, dataset, arguments)
     expected = _measure(reference, arguments.reference, dataset, arguments) if reference else None
     for model in (detector, reference):

@@ -18,6 +18,7 @@ from runtime.errors import InputError
 from runtime.sources.images import list_images, read_image
 from tests.conftest import picture
 from tests.convert.annotated import PHOTOS, WRITERS, write_picture
+from tests.nets import tiny_detector
 
 SCORE = {"map50", "map50_95", "map75", "voc_ap_11", "voc_ap_all", "by_size", "per_class", "objects", "detections"}
 
@@ -79,6 +80,16 @@ def test_json_beside_a_reference(
     low, high = facts["agreement_interval"]
     assert 0 <= low <= facts["agreement_f1"] <= high <= 100
     assert abs(facts["score_difference"]) < 0.2
+
+
+def test_weights_are_the_models_and_not_its_references(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network with other weights, beside itself as it was."""
+    cfg = tiny_detector(seed=1).write(tmp_path, "net")
+    other = tiny_detector(seed=2).write(tmp_path, "other").with_suffix(".weights")
+    facts = facts_of(capsys, cfg, "--weights", other, "--data", photos, "--reference", cfg)
+    assert facts["agreement_f1"] < 50
 
 
 def test_json_of_one_network(labelled: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
