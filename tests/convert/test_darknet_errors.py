@@ -55,6 +55,14 @@ CFG_ERRORS: dict[str, tuple[Edit, str]] = {
     "shortcut of other shape": (replace("from=-2", "from=-4"), r"\[shortcut\] adds layers of 16x16x16, 32x32x8"),
     "upsample by three": (replace("[upsample]\nstride=2", "[upsample]\nstride=3"), r"\[upsample\] has stride=3"),
     "mask beyond anchors": (replace("mask=3,4,5", "mask=3,4,9"), r"\[yolo\] has 12 anchor numbers and mask=3,4,9"),
+    "anchor without size": (
+        replace("anchors=10,14", "anchors=10,0"),
+        r"\[yolo\] has anchors=10,0,23,.*; expected numbers above 0",
+    ),
+    "centres that run backwards": (
+        replace("classes=3", "classes=3\nscale_x_y=-1.05"),
+        r"\[yolo\] has scale_x_y=-1\.05; expected numbers above 0",
+    ),
     "wrong head": (
         replace("classes=3", "classes=4"),
         r"\[yolo\] gets 24 channels; expected 3 anchors x \(5 \+ 4 classes\)",

@@ -313,6 +313,11 @@ def _yolo(network: Network, section: Section) -> Any:
             f"{section.where('mask')} has {len(values)} anchor numbers and mask={','.join(map(str, mask))}",
             "expected pairs, and a mask that points into them",
         )
+    scale = section.number("scale_x_y", 1.0)
+    # Darknet takes these too, and then has no box with a width, or centres that run backwards.
+    for key, seen in (("anchors", values), ("scale_x_y", (scale,))):
+        if min(seen, default=1.0) <= 0:
+            raise InputError(f"{section.where(key)} has {key}={section.text(key, '')}", "expected numbers above 0")
     wanted = len(mask) * (5 + classes)
     if x.shape[-1] != wanted:
         raise InputError(
@@ -328,7 +333,7 @@ def _yolo(network: Network, section: Section) -> Any:
             "expected one stride for both",
             "choose an input size that is a multiple of 32",
         )
-    head = HeadSpec(stride, tuple(anchors[i] for i in mask), section.number("scale_x_y", 1.0))
+    head = HeadSpec(stride, tuple(anchors[i] for i in mask), scale)
     network.heads.append((x, head, classes))
     return x
 
