@@ -96,6 +96,22 @@ def test_wrong_cfg(name: str, tmp_path: Path) -> None:
     assert "\n" not in caught.value.line()
 
 
+@pytest.mark.parametrize(
+    ("channels", "size", "pattern"),
+    [
+        (1, (64, 64), r"line \d+ \[net\] has channels=1; expected 3"),
+        (3, (64, 1 << 20), r"input size 64x1048576; expected at most 4096 pixels each way; choose a smaller one"),
+    ],
+)
+def test_wrong_input_where_the_size_is_given(
+    channels: int, size: tuple[int, int], pattern: str, tmp_path: Path
+) -> None:
+    cfg = tiny_detector().write(tmp_path, "net")
+    cfg.write_text(cfg.read_text().replace("channels=3", f"channels={channels}"))
+    with pytest.raises(InputError, match=pattern):
+        load_source(cfg, input_size=size)
+
+
 def test_message_names_the_line_a_reader_would_look_at(tmp_path: Path) -> None:
     cfg = tiny_detector().write(tmp_path, "net")
     cfg.write_text(cfg.read_text().replace("[maxpool]", "[capsule]", 1))

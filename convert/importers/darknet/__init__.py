@@ -38,7 +38,7 @@ def load(
     sections = read_cfg(cfg)
     weights = weights or _beside(cfg)
     reader = WeightsReader(weights)
-    width, height = input_size or _net_size(sections[0])
+    width, height = _input_size(sections[0], input_size)
     network = build(sections, reader, width, height)
     if not network.heads:
         raise InputError(f"{cfg} has no [yolo] section", "expected a detector with at least one")
@@ -62,9 +62,14 @@ def _resize(net: Section) -> Literal["stretch", "letterbox"]:
     return "letterbox" if net.integer("letter_box", 0) else "stretch"
 
 
-def _net_size(net: Section) -> tuple[int, int]:
+def _input_size(net: Section, given: tuple[int, int] | None) -> tuple[int, int]:
     if net.integer("channels", 3) != 3:
         raise InputError(f"{net.where('channels')} has channels={net.text('channels', '')}", "expected 3 (RGB)")
+    if given:
+        if max(given) > MAX_INPUT:
+            seen = f"input size {given[0]}x{given[1]}"
+            raise InputError(seen, f"expected at most {MAX_INPUT} pixels each way", "choose a smaller one")
+        return given
     net.required("width")
     net.required("height")
     return net.integer("width", 0, low=1, high=MAX_INPUT), net.integer("height", 0, low=1, high=MAX_INPUT)
