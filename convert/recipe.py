@@ -13,6 +13,7 @@ import tomli_w
 from convert.prune.plan import PruneRecipe
 from convert.train.recipe import FolderRecipe, QatRecipe, RemoteFile, ScenesRecipe, TrainRecipe
 from runtime.card import HeadSpec, Thresholds
+from runtime.commandline import MAX_SEED
 from runtime.errors import InputError
 from runtime.files import read_text, replacing
 from runtime.schema import decode, encode
@@ -195,10 +196,19 @@ def load_recipe(name: str) -> Recipe:
 
 def _requirements(recipe: Recipe) -> list[tuple[bool, str, str]]:
     """What the types of the fields cannot say."""
-    rows = _budget_requirements(recipe.budget) if recipe.budget else []
+    drawn = [recipe.calibration, recipe.evaluation, *(recipe.train.data if recipe.train else ())]
+    rows = [row for one in drawn if isinstance(one, ScenesRecipe) for row in _scenes_requirements(one)]
+    rows += _budget_requirements(recipe.budget) if recipe.budget else []
     rows += _train_requirements(recipe.train) if recipe.train else []
     rows += _prune_requirements(recipe.prune, recipe.train is not None) if recipe.prune else []
     return rows + (_qat_requirements(recipe.qat, recipe.train) if recipe.qat else [])
+
+
+def _scenes_requirements(wanted: ScenesRecipe) -> list[tuple[bool, str, str]]:
+    return [
+        (wanted.count > 0, f"{wanted.count} {wanted.scenes} scenes", "count at least 1"),
+        (wanted.seed >= 0, f"scenes with seed {wanted.seed}", "at least 0"),
+    ]
 
 
 def _budget_requirements(budget: Budget) -> list[tuple[bool, str, str]]:
@@ -239,6 +249,7 @@ def _train_requirements(plan: TrainRecipe) -> list[tuple[bool, str, str]]:
         (all(s.steps > 0 for s in plan.stages), "a stage without steps", "at least one step"),
         (all(s.size > 0 and s.size % 32 == 0 for s in plan.stages), "a stage's size", "a multiple of 32"),
         (plan.batch > 0, f"train.batch {plan.batch}", "at least 1"),
+        (0 <= plan.seed <= MAX_SEED, f"train.seed {plan.seed}", f"a whole number in 0..{MAX_SEED}"),
         (plan.report_every > 0, f"train.report_every {plan.report_every}", "at least 1"),
         (
             all(not s.shares or (len(s.shares) == len(plan.data) and _are_shares(s.shares)) for s in plan.stages),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from runtime.delegates import DelegateUse
 
 THREADS_HELP = "interpreter threads (default: what bench --tune found, else one per usable core, at most 4)"
+# NumPy's and Keras's generators take 32 bits.
+MAX_SEED = (1 << 32) - 1
 _INTERRUPTED = 130
 
 
@@ -158,6 +160,14 @@ def count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+    return value
+
+
+def seed(text: str) -> int:
+    """An argparse type: a whole number from 1 that random generators take."""
+    value = count(text)
+    if value > MAX_SEED:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number in 1..{MAX_SEED}")
     return value
 
 

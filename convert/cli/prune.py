@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from convert.cli.report import print_summary, teller
 from convert.prune.plan import NEED_PICTURES, RANKS, REMOVES, PrunePlan, Rank, Target, given_targets
-from runtime.commandline import count, percent, size
+from runtime.commandline import count, percent, seed, size
 from runtime.errors import InputError
 from runtime.files import check_file, check_writable
 
@@ -71,7 +71,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument("--resize", choices=("stretch", "letterbox"), help="how images are fitted to a .cfg's input")
     parser.add_argument("--mirror", type=Path, metavar="DIR", help="look for a recipe's data there first")
     parser.add_argument("--work", type=Path, metavar="DIR", help="for the rounds (default: build/prune/NAME)")
-    parser.add_argument("--seed", type=count, default=1, metavar="N")
+    parser.add_argument("--seed", type=seed, default=1, metavar="N")
     parser.add_argument("--threads", type=count, metavar="N", help="cores to train on (default: all)")
     parser.add_argument("--strict", action="store_true", help="refuse pictures with anything wrong in them")
     parser.add_argument("--fresh", action="store_true", help="start over instead of going on with a killed pruning")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from convert.cli.report import print_summary, teller
 from convert.recipe import Recipe, TrainedRecipe, load_recipe, save_recipe, weights_file
 from convert.train.recipe import FolderRecipe, LocalFile, RemoteFile
-from runtime.commandline import count
+from runtime.commandline import count, seed
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument("--name", help="name of the model trained on --data (default: the folder's)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: build/train/NAME")
     parser.add_argument("--steps", type=count, metavar="N", help="train for N steps in all instead of the recipe's")
-    parser.add_argument("--seed", type=count, metavar="N", help="another seed than the recipe's")
+    parser.add_argument("--seed", type=seed, metavar="N", help="another seed than the recipe's")
     parser.add_argument("--threads", type=count, metavar="N", help="cores to use (default: all)")
     parser.add_argument("--mirror", type=Path, metavar="DIR", help="look for data and downloads there first")
     parser.add_argument("--strict", action="store_true", help="refuse data with anything wrong in it")

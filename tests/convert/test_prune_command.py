@@ -60,6 +60,7 @@ CASES: list[tuple[str, str]] = [
     (f"{PLAIN} --ratio 0.97 --scope layer", "empty stem, which has 16 channels; expected at most 0.93"),
     (f"{PLAIN} --ratio 0.5 --rank luck", "invalid choice: 'luck'"),
     (f"{PLAIN} --ratio 0.5 --multiple 0", "0 is not a whole number of at least 1"),
+    (f"{PLAIN} --ratio 0.5 --seed 4294967296", "4294967296 is not a whole number in 1..4294967295"),
     (f"{PLAIN} --ratio 0.5 --rounds 0", "0 is not a whole number of at least 1"),
     (f"{PLAIN} --ratio 0.5 --learning-rate 0", "--learning-rate 0; expected a number above 0"),
     (f"{PLAIN} --ratio 0.5 --learning-rate -1", "--learning-rate -1; expected a number above 0"),
