@@ -79,6 +79,9 @@ def run(program: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
         # The reader of our output (head, a pager) has gone; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _INTERRUPTED
+    except UnicodeEncodeError as error:
+        print(f"error: {error.object[:80]!a} is not UTF-8; expected names in UTF-8; rename it", file=sys.stderr)
+        return InputError.exit_status
     except MemoryError:
         print("error: out of memory; expected enough for the model and its input; use a smaller one", file=sys.stderr)
         return EdgewrenError.exit_status

@@ -253,3 +253,22 @@ def test_missing_package_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
 
         assert run(other, []) == 1
         assert "pip install 'edgewren[convert]'" in capsys.readouterr().err
+
+
+def test_names_that_are_not_utf8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Linux allows any bytes; Python hands them on as lone surrogates, which no text file takes."""
+    assert run(convert, ["evaluate", str(tmp_path / "b\udcff.tflite"), "--data", str(tmp_path)]) == 2
+    line = capsys.readouterr().err
+    assert line.endswith("b\\udcff.tflite' is not UTF-8; expected names in UTF-8; rename the file\n")
+
+    def program(argv: Sequence[str]) -> int:
+        print("a\u00e9\udcff")
+        "b\udcff".encode()
+        return 0
+
+    terminal = io.TextIOWrapper(io.BytesIO(), "ascii", write_through=True)
+    with contextlib.redirect_stdout(terminal):
+        assert run(program, []) == 2
+    terminal.seek(0)
+    assert terminal.buffer.read() == b"a\\xe9\\udcff\n"
+    assert capsys.readouterr().err == "error: 'b\\udcff' is not UTF-8; expected names in UTF-8; rename it\n"

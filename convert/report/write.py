@@ -33,5 +33,6 @@ def write_report(folder: Path, data: ReportData) -> Path:
     plain = json.dumps(encode(dataclasses.replace(data, samples=bare)), indent=1, ensure_ascii=False) + "\n"
     for name, text in ((PAGE, render_html(data)), (TEXT, render_markdown(data)), (DATA, plain)):
         with replacing(folder / name) as scratch:
-            scratch.write_text(text, encoding="utf-8")
+            # Pictures may have names that are not UTF-8.
+            scratch.write_text(text, encoding="utf-8", errors="backslashreplace")
     return folder / PAGE

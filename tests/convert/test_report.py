@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -72,6 +73,14 @@ def test_data_is_plain_and_comes_back(tmp_path: Path) -> None:
     assert again.tensors == FULL.tensors
     assert again.repair == FULL.repair
     assert again.calibration == FULL.calibration
+
+
+def test_pictures_may_have_names_that_are_not_utf8(tmp_path: Path) -> None:
+    page = write_report(
+        tmp_path, dataclasses.replace(FULL, samples=(SamplePair("b\udcff", 3, 1, 0, "data:,", "data:,"),))
+    )
+    assert "b\\udcff" in page.read_text()
+    assert json.loads((tmp_path / "report.json").read_text())["samples"][0]["picture"] == "b\udcff"
 
 
 def test_text() -> None:
