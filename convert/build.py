@@ -21,8 +21,9 @@ from convert.stopwatch import LocalStopwatch
 from convert.train.recipe import FolderRecipe, ScenesRecipe
 from runtime.card import ModelCard, SourceFile
 from runtime.errors import EdgewrenError, InputError
-from runtime.files import make_folder
+from runtime.files import MAX_TEXT_BYTES, make_folder
 from runtime.modelfile import read_card
+from runtime.sources.images import IMAGE_SUFFIXES
 
 Say = Callable[[str], None]
 
@@ -37,7 +38,7 @@ def build(
     budget: Budget | None = None,
     report: Path | None = None,
 ) -> Result:
-    """Builds a recipe unless the file in place was made from the same recipe by the same tools.
+    """Builds a recipe unless the file in place was made of the same recipe and pictures by the same tools.
 
     Args:
         recipe: What to build.
@@ -47,8 +48,8 @@ def build(
         calibration: Pictures to use instead of the recipe's.
         untrained: Build a network of this project with random weights, to time it before it is trained.
         budget: Overrides those fields of the recipe's budget that are not ``None``.
-        report: Folder for a report; by default ``reports/`` and the recipe's name beside ``out``, where there are
-            annotated pictures.
+        report: Folder for a report, which is never skipped; by default ``reports/`` and the recipe's name beside
+            ``out``, where there are annotated pictures.
 
     Raises:
         BudgetError: Quantisation cost more than the budget allows; an older file stays.
@@ -65,9 +66,9 @@ def build(
             "give --mirror DIR that has it, or leave out --max-drop and --min-agreement",
         )
     target = make_folder(out) / f"{recipe.name}.tflite"
-    key = _build_key(recipe, calibration, _has_evaluation(recipe, mirror), budget)
+    key = build_key(recipe, calibration, mirror, budget)
     card = _card_in_place(target)
-    if card is not None and card.build == key:
+    if card is not None and card.build == key and report is None:
         return Result(target, target.stat().st_size, card, "up to date")
 
     sources = out.parent / "sources" / recipe.name
@@ -217,7 +218,7 @@ def _has_evaluation(recipe: Recipe, mirror: Path | None) -> bool:
     return wanted is not None
 
 
-def _build_key(recipe: Recipe, calibration: Path | None, evaluated: bool, budget: Budget) -> str:
+def build_key(recipe: Recipe, calibration: Path | None, mirror: Path | None, budget: Budget) -> str:
     """Hash of everything that decides what comes out: the recipe, this code, the tools, the data that is there."""
     digest = hashlib.sha256(Path(recipe.file).read_bytes())
     if isinstance(recipe.source, TrainedRecipe) and recipe.source.weights:
@@ -227,11 +228,28 @@ def _build_key(recipe: Recipe, calibration: Path | None, evaluated: bool, budget
     for path in sorted(code):
         digest.update(path.read_bytes())
     digest.update(repr(sorted(tool_versions().items())).encode())
-    digest.update(f"{calibration and calibration.resolve()} {evaluated}".encode())
+    evaluation = recipe.evaluation
+    digest.update(f"{calibration and calibration.resolve()} {_has_evaluation(recipe, mirror)}".encode())
+    own = recipe.calibration.path if isinstance(recipe.calibration, FolderRecipe) else ""
+    for folder in (
+        calibration or find_folder(own, None, recipe.folder),
+        find_folder(evaluation.path, mirror, recipe.folder) if isinstance(evaluation, FolderRecipe) else None,
+    ):
+        if folder is not None:
+            _add_contents(digest, folder)
     # A file that was never held against this budget is not up to date; without one the key stays what it was.
     if budget != Budget():
         digest.update(repr(budget).encode())
     return digest.hexdigest()
+
+
+def _add_contents(digest: hashlib._Hash, folder: Path) -> None:
+    """Adds what lies below a folder: labels by their text, pictures, which may be many, by name and size."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(folder).as_posix()!a} {size}".encode())
+        if path.suffix.lower() not in IMAGE_SUFFIXES and size <= MAX_TEXT_BYTES:
+            digest.update(path.read_bytes())
 
 
 def _card_in_place(target: Path) -> ModelCard | None:

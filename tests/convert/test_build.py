@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from convert.build import build_key
 from convert.cli import main as convert
+from convert.recipe import Budget, load_recipe
 from runtime.errors import InputError
 from runtime.modelfile import require_card
 from tests.convert.test_recipe import write_recipe
@@ -69,6 +71,45 @@ def test_built_then_skipped_then_built_again(tmp_path: Path, mirror: Path, capsy
     build(recipe, out, "--calibration", mirror / "set" / "images")
     assert "made: built" in capsys.readouterr().out
     assert require_card(out / "made.tflite").input.resize == "letterbox"
+
+
+class BuildsAnewError(Exception):
+    """What a test raises where TensorFlow would be loaded."""
+
+
+def test_other_pictures_or_a_report_are_not_up_to_date(
+    tmp_path: Path, mirror: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, out = recipe_in(tmp_path, mirror, calibration={"path": "set/images"}), tmp_path / "build" / "models"
+    own = tmp_path / "own"
+    for folder in (own, tmp_path / "set" / "images"):
+        shutil.copytree(mirror / "set" / "images", folder)
+    arguments = ("--mirror", mirror)
+    build(recipe, out, *arguments)
+    build(recipe, out, *arguments)
+    assert "made: skipped (up to date)" in capsys.readouterr().out
+
+    def anew() -> None:
+        raise BuildsAnewError
+
+    monkeypatch.setattr("convert.build.import_keras", anew)
+    for others in (("--report", tmp_path / "told"), ("--calibration", own)):
+        with pytest.raises(BuildsAnewError):
+            build(recipe, out, *arguments, *others)
+    min((tmp_path / "set" / "images").iterdir()).unlink()
+    with pytest.raises(BuildsAnewError):
+        build(recipe, out, *arguments)
+
+
+def test_other_labels_are_not_up_to_date(tmp_path: Path, mirror: Path) -> None:
+    recipe = load_recipe(str(recipe_in(tmp_path, mirror, evaluation={"path": "val"})))
+    label = tmp_path / "val" / "labels" / "a.txt"
+    label.parent.mkdir(parents=True)
+    keys = set()
+    for text in ("0 0.5 0.5 0.2 0.2", "0 0.5 0.5 0.2 0.3", "0 0.5 0.5 0.2 0.3"):
+        label.write_text(text)
+        keys.add(build_key(recipe, None, None, Budget()))
+    assert len(keys) == 2
 
 
 def test_damaged_file_in_place_is_built_again(tmp_path: Path, mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:
