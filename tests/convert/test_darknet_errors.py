@@ -43,6 +43,14 @@ CFG_ERRORS: dict[str, tuple[Edit, str]] = {
         replace("size=5", "size=5\nmaxpool_depth=1"),
         r"net\.cfg line \d+ \[maxpool\] has maxpool_depth=1; this option changes the result",
     ),
+    "kernels that change": (
+        replace("size=3", "size=3\nstretch_sway=1"),
+        r"\[convolutional\] has stretch_sway=1; this option changes the result",
+    ),
+    "shortcut with a factor": (
+        replace("from=-2", "from=-2\nalpha=0.5"),
+        r"line \d+ \[shortcut\] has alpha=0\.5; expected 1: other factors change the result",
+    ),
     "not a number": (replace("filters=24", "filters=many"), r"line \d+ \[convolutional\] has filters=many"),
     "two numbers": (replace("filters=24", "filters=2,4"), r"line \d+ \[convolutional\] has filters=2,4"),
     "negative": (replace("filters=24", "filters=-4"), r"has filters=-4; expected one whole number in 1"),

@@ -34,6 +34,7 @@ _UNSUPPORTED_OPTIONS = {
         "sway",
         "rotate",
         "stretch",
+        "stretch_sway",
         "deform",
         "share_index",
     ),
@@ -278,6 +279,10 @@ def _shortcut(network: Network, section: Section) -> Any:
     if any(part.shape != x.shape for part in parts):
         shapes = ", ".join("x".join(map(str, part.shape[1:])) for part in parts)
         raise InputError(f"{section.where('from')} adds layers of {shapes}", "expected equal shapes")
+    for key in ("alpha", "beta"):
+        if section.number(key, 1.0) != 1.0:
+            seen = f"{section.where(key)} has {key}={section.text(key, '')}"
+            raise InputError(seen, "expected 1: other factors change the result and are not supported")
     x = keras.layers.Add(name=_name(section, "add"))(parts)
     return _activate(section, x)
 
