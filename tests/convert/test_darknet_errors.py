@@ -147,6 +147,10 @@ def test_message_names_the_line_a_reader_would_look_at(tmp_path: Path) -> None:
             lambda data: data[:HEADER] + struct.pack("<f", float("nan")) + data[HEADER + 4 :],
             r"biases that are not finite",
         ),
+        (
+            lambda data: data[: HEADER + 3 * 32] + struct.pack("<f", -0.5) + data[HEADER + 3 * 32 + 4 :],
+            r"line \d+ \[convolutional\] \(layer 0\) has a batch norm variance of -0\.5; expected none below 0",
+        ),
         (lambda data: data[:-4] + struct.pack("<f", float("inf")), r"\(layer 16\) has weights that are not finite"),
     ],
 )

@@ -22,6 +22,8 @@ from runtime.errors import InputError
 
 # Darknet divides by sqrt(variance) + 1e-6; Keras's 1e-3 or TensorFlow's 1e-5 shift the heads visibly.
 _BATCH_NORM_EPSILON = 1e-6
+# What rounding may leave of a variance of 0; of more Darknet itself makes no number.
+_NEGATIVE = 1e-5
 _LEAKY_SLOPE = 0.1
 
 # Options that change what a layer computes and are not implemented: an error is better than a wrong net.
@@ -148,6 +150,12 @@ def _convolutional(network: Network, section: Section) -> Any:
         norm_layer = keras.layers.BatchNormalization(epsilon=_BATCH_NORM_EPSILON, name=_name(section, "norm"))
         x = norm_layer(x)
         scales, mean, variance = norm
+        if variance.min() < -_NEGATIVE:
+            raise InputError(
+                f"{section.where()} (layer {section.index}) has a batch norm variance of {variance.min():g}",
+                "expected none below 0",
+                "give the .weights file that belongs to this .cfg",
+            )
         norm_layer.set_weights([scales, biases, mean, np.maximum(variance, 0)])
     # Darknet's default for [convolutional] is logistic, for every other layer linear.
     return _activate(section, x, "logistic")
