@@ -116,7 +116,9 @@ def folded(layer: Any, norm: Any | None) -> Weights:
         offset = offset + np.asarray(norm.beta, np.float64)
     # A depthwise kernel is (height, width, channels, multiplier), and its outputs are channels x multiplier.
     kernel = kernel * (gain.reshape(kernel.shape[2:]) if is_depthwise(layer) else gain)
-    return [kernel.astype(np.float32), offset.astype(np.float32)]
+    # What becomes infinite is told as an error, by layer, when the network is run.
+    with np.errstate(over="ignore"):
+        return [kernel.astype(np.float32), offset.astype(np.float32)]
 
 
 def norm_gains(model: keras.Model) -> dict[str, npt.NDArray[np.float64]]:

@@ -145,3 +145,12 @@ def test_a_name_that_is_taken() -> None:
     model = make(build, 4, 4)
     images = pictures(1, 4, 4)
     np.testing.assert_allclose(run(fold_norms(model), images)[0], run(model, images)[0], atol=1e-5)
+
+
+def test_numbers_too_large_for_float32_are_no_warning() -> None:
+    """The line of the error that follows is all a user sees."""
+    layer, after = layers.Conv2D(1, 1, use_bias=False), layers.BatchNormalization(epsilon=1e-6)
+    make(lambda x: after(layer(x)))
+    layer.set_weights([np.full((1, 1, 3, 1), 3e38, np.float32)])
+    after.set_weights([np.full(1, value, np.float32) for value in (1, 0, 0, 1e-4)])
+    assert np.isinf(folded(layer, after)[0]).all()
