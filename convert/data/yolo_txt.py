@@ -1,8 +1,10 @@
 """YOLO's text labels: ``labels/NAME.txt`` for ``images/NAME.jpg``, or both in one folder.
 
+A split such as ``images/train`` has its labels in ``labels/train``.
+
 Each line is ``class x y width height``, centre and size as fractions of the picture. An empty file means a picture
 without objects. So does a missing one, by the format's convention, but that is reported, because it may as well have
-been lost. Class names stand in ``classes.txt``, ``obj.names`` or another single ``.names`` file.
+been lost. ``yolo_names`` says where class names come from.
 """
 
 from __future__ import annotations
@@ -12,15 +14,16 @@ from pathlib import Path
 
 from convert.data.dataset import Problem
 from convert.data.entries import DEGENERATE, MALFORMED, NO_LABEL, UNKNOWN_CLASS, Entries, Entry, Object, shown
+from convert.data.yolo_names import class_names
 from runtime.errors import InputError
-from runtime.files import read_names, read_text
+from runtime.files import read_text
 from runtime.sources.images import IMAGE_SUFFIXES, list_images
 
 
 def is_yolo(folder: Path) -> bool:
     """Whether a folder looks like this format."""
-    labels = folder / "labels"
-    if labels.is_dir():
+    labels = _labels_folder(folder)
+    if labels:
         return not any(path.suffix.lower() in (".xml", ".json") for path in labels.iterdir())
     pictures = {path.stem for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
     return any(path.stem in pictures for path in folder.glob("*.txt"))
@@ -34,13 +37,14 @@ def read_yolo(folder: Path, labels: tuple[str, ...] | None = None) -> Entries:
         labels: Class names where the folder has none.
 
     Raises:
-        InputError: No pictures, or no labels.
+        InputError: No pictures, no labels, or names that cannot be read.
     """
     images = folder / "images" if (folder / "images").is_dir() else folder
-    names = _names(folder) or labels or ()
+    apart = _labels_folder(folder)
+    names = class_names(folder) or labels or ()
     entries, unlabelled = [], 0
     for path in list_images(images):
-        label = _label_path(folder, images, path)
+        label = (apart / path.relative_to(images) if apart else path).with_suffix(".txt")
         if label.is_file():
             entries.append(_read_label(path, label, names))
         else:
@@ -52,18 +56,15 @@ def read_yolo(folder: Path, labels: tuple[str, ...] | None = None) -> Entries:
     return Entries(tuple(entries), names)
 
 
-def _label_path(folder: Path, images: Path, image: Path) -> Path:
+def _labels_folder(folder: Path) -> Path | None:
+    """Where the labels are; ``None`` where they lie beside the pictures."""
     if (folder / "labels").is_dir():
-        return folder / "labels" / image.relative_to(images).with_suffix(".txt")
-    return image.with_suffix(".txt")
-
-
-def _names(folder: Path) -> tuple[str, ...]:
-    for name in ("classes.txt", "obj.names", "labels/classes.txt"):
-        if (folder / name).is_file():
-            return read_names(folder / name)
-    found = sorted(folder.glob("*.names"))
-    return read_names(found[0]) if len(found) == 1 else ()
+        return folder / "labels"
+    parts = list(folder.resolve().parts)
+    if "images" not in parts:
+        return None
+    parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
+    return Path(*parts) if Path(*parts).is_dir() else None
 
 
 def _read_label(image: Path, path: Path, names: tuple[str, ...]) -> Entry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from convert.cli import main
-from convert.data import Dataset, Problem, read_dataset, report, summary
+from convert.data import Dataset, Problem, is_plain, read_dataset, report, summary
 from convert.data.report import uncounted
 from runtime.errors import InputError
 from tests.conftest import needs_shared, picture
@@ -180,6 +181,51 @@ def test_expected_labels_decide_order(tmp_path: Path) -> None:
         dataset = read_dataset(write(tmp_path / form, PHOTOS), strict=True, labels=labels)
         assert dataset.names == labels
         assert dataset.truths[0].class_ids.tolist() == [1, 2]
+
+
+YAMLS = [
+    ("data.yaml", "names: [robin, wren]\nnc: 2\n"),
+    ("../data.yaml", "train: images/train\nnames:\n  0: robin\n  1: wren\n"),
+    ("../../dataset.yml", "names: ['robin', 'wren']"),
+]
+
+
+@pytest.mark.parametrize(("place", "text"), YAMLS)
+def test_names_of_a_data_yaml(place: str, text: str, tmp_path: Path) -> None:
+    folder = write_yolo(tmp_path / "set" / "train", PHOTOS)
+    expected = read_dataset(folder)
+    (folder / "classes.txt").unlink()
+    (folder / place).resolve().write_text(text)
+    assert_same(read_dataset(folder, strict=True), expected)
+
+
+def test_split_below_images_has_its_labels_below_labels(tmp_path: Path) -> None:
+    whole = write_yolo(tmp_path / "whole", PHOTOS)
+    for kind in ("images", "labels"):
+        shutil.copytree(whole / kind, tmp_path / "set" / kind / "val")
+    (tmp_path / "set" / "data.yaml").write_text("names: [robin, wren]")
+    assert not is_plain(tmp_path / "set" / "images" / "val")
+    assert_same(read_dataset(tmp_path / "set" / "images" / "val", strict=True), read_dataset(whole))
+
+
+BAD_NAMES = [
+    ({"data.yaml": "names: [wren"}, "data.yaml is not YAML"),
+    ({"data.yaml": "names: 2"}, "has other names than a list"),
+    ({"data.yaml": "names: {0: wren, 2: robin}"}, "has other names than a list"),
+    ({"data.yaml": "names: [[wren]]"}, "has other names than a list"),
+    ({"data.yaml": "a: " + "[" * 5000}, "data.yaml is not YAML"),
+    ({"a.names": "wren\n", "b.names": "robin\n"}, "a.names and b.names"),
+]
+
+
+@pytest.mark.parametrize(("files", "message"), BAD_NAMES)
+def test_names_that_cannot_be_told(files: dict[str, str], message: str, tmp_path: Path) -> None:
+    folder = write_yolo(tmp_path, PHOTOS)
+    (folder / "classes.txt").unlink()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_dataset(folder)
 
 
 def test_background_is_counted_not_a_problem(tmp_path: Path) -> None:
