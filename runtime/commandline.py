@@ -107,7 +107,7 @@ def _open_streams() -> None:
 
 # Shared libraries that a fresh Debian lacks, and the package that brings each.
 _DEBIAN_PACKAGES = {"libGL.so.1": "libgl1", "libgthread-2.0.so.0": "libglib2.0-0", "libEGL.so.1": "libegl1"}
-_WORKSTATION_MODULES = ("tensorflow", "keras", "pycocotools", "flatbuffers", "h5py", "matplotlib", "tomli_w")
+_WORKSTATION_MODULES = ("tensorflow", "keras", "pycocotools", "flatbuffers", "h5py", "matplotlib", "tomli_w", "yaml")
 
 
 def _install_line(error: ImportError) -> str:

@@ -19,7 +19,7 @@ ALLOWED = {
     "deploy": {"cv2", "numpy", "packaging", "ansible", "apps", "convert", "runtime", "deploy"},
     "convert": {
         *("numpy", "cv2", "tensorflow", "keras", "ai_edge_litert", "ai_edge_quantizer", "flatbuffers", "pycocotools"),
-        *("h5py", "matplotlib", "tomli_w"),
+        *("h5py", "matplotlib", "tomli_w", "yaml"),
         *("runtime", "convert"),
     },
 }

@@ -51,6 +51,8 @@ def counts(problems: list[Problem]) -> str:
 def uncounted(dataset: Dataset, labels: tuple[str, ...]) -> str:
     """Says which objects an evaluation leaves out because the model has no such class; empty when there are none.
 
+    Where a folder only numbers its classes, says what these numbers are taken for.
+
     Args:
         dataset: The data set.
         labels: The model's class names.
@@ -59,6 +61,8 @@ def uncounted(dataset: Dataset, labels: tuple[str, ...]) -> str:
         InputError: The data set and the model have not one class in common.
     """
     unknown = dataset.class_map(labels) < 0
+    if not dataset.names and dataset.annotated:
+        return f"{dataset.name}: no class names; its numbers are taken for the model's: 0 is {shown(labels[0])}, .."
     names = Counter(dataset.names[number] for truth in dataset.truths for number in truth.class_ids if unknown[number])
     if not names:
         return ""

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         for source in sources:
             stack.callback(source.close)
         outputs = [*(["json://-"] if arguments.json else []), *arguments.output]
-        sinks = _open_sinks(outputs, detector.labels, sources[0]) if outputs else []
+        sinks = _open_sinks(outputs, detector.labels, sources) if outputs else []
         for sink in sinks:
             stack.callback(sink.close)
         notes = Notes(detector.card, detector.executor)
@@ -63,10 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _open_sinks(outputs: list[str], labels: tuple[str, ...], source: Source) -> list[Sink]:
+def _open_sinks(outputs: list[str], labels: tuple[str, ...], sources: list[Source]) -> list[Sink]:
     from runtime.sinks import open_sink
 
-    return [open_sink(uri, labels, source) for uri in outputs]
+    return [open_sink(uri, labels, *sources) for uri in outputs]
 
 
 def _print(frame: Frame, found: Detections, labels: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from runtime.errors import InputError
 from runtime.frame import Frame
 from runtime.grammar import OUTPUTS, VIDEO_SUFFIXES, shown
 from runtime.sources import Source
-from runtime.sources.images import IMAGE_SUFFIXES
+from runtime.sources.images import IMAGE_SUFFIXES, ImageSource
 
 _LIVE = ("display", "http", "mqtt", "mqtts")
 
@@ -31,13 +31,14 @@ class Sink(Protocol):
         """Finishes: after this every file is complete and in place."""
 
 
-def open_sink(uri: str, labels: tuple[str, ...], source: Source) -> Sink:
+def open_sink(uri: str, labels: tuple[str, ...], source: Source, *more: Source) -> Sink:
     """Opens what a name stands for, and fails now rather than after the work.
 
     Args:
         uri: ``json://-``, ``json://FILE``, ``FILE.mp4``, ``FILE.jpg`` or a folder.
         labels: Class names by class index.
         source: Where the frames come from; gives a video its frame rate.
+        more: Further sources; no picture of any is replaced.
 
     Raises:
         InputError: An unknown kind of name, or a place that cannot be written.
@@ -55,10 +56,10 @@ def open_sink(uri: str, labels: tuple[str, ...], source: Source) -> Sink:
         from runtime.sinks.json_lines import JsonSink
 
         return JsonSink(rest, labels)
-    return _open_file(uri, labels, source)
+    return _open_file(uri, labels, source, *more)
 
 
-def _open_file(uri: str, labels: tuple[str, ...], source: Source) -> Sink:
+def _open_file(uri: str, labels: tuple[str, ...], source: Source, *more: Source) -> Sink:
     """Opens what draws; only here OpenCV's writers are needed."""
     from runtime.sinks.pictures import FolderSink, PictureSink
     from runtime.sinks.video import VideoSink
@@ -71,7 +72,8 @@ def _open_file(uri: str, labels: tuple[str, ...], source: Source) -> Sink:
         return PictureSink(path, labels)
     if suffix and not path.is_dir():
         raise InputError(f"{uri} ends in {suffix}", f"expected {OUTPUTS}", "choose another output")
-    return FolderSink(path, labels)
+    originals = [each for one in (source, *more) if isinstance(one, ImageSource) for each in one.paths]
+    return FolderSink(path, labels, originals)
 
 
 __all__ = ["Sink", "open_sink"]

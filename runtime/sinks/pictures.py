@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -92,27 +93,29 @@ class FolderSink:
     Args:
         folder: Made when missing.
         labels: Class names by class index.
+        originals: Pictures that are read: none of them is replaced.
 
     Raises:
         InputError: The folder cannot be made or written.
     """
 
-    def __init__(self, folder: Path, labels: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, labels: tuple[str, ...], originals: Sequence[Path] = ()) -> None:
         make_folder(folder)
         check_writable(folder / "picture")
         self._folder = folder
         self.labels = labels
-        self._names: set[str] = set()
+        place = folder.resolve()
+        self._names = {path.name for path in map(Path.resolve, originals) if path.parent == place}
 
     def write(self, frame: Frame, found: Detections) -> None:
-        """Writes one picture: an image keeps its name, unless that is its own place; a video's frames are numbered."""
+        """Writes one picture: an image keeps its name, unless that is taken; a video's frames are numbered."""
         path = Path(frame.source)
         if path.suffix.lower() in IMAGE_SUFFIXES:
             name, suffix = path.stem, path.suffix
         else:
             name, suffix = f"{path.stem or 'frame'}-{frame.index:06d}", ".jpg"
         unique, count = name, 1
-        while f"{unique}{suffix}" in self._names or _is_same(self._folder / f"{unique}{suffix}", path):
+        while f"{unique}{suffix}" in self._names:
             count += 1
             unique = f"{name}-{count}"
         self._names.add(f"{unique}{suffix}")
@@ -120,11 +123,6 @@ class FolderSink:
 
     def close(self) -> None:
         """Nothing to finish."""
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    """Whether both name one file that is there."""
-    return path.exists() and other.exists() and path.samefile(other)
 
 
 def _save(path: Path, pixels: npt.NDArray[np.uint8]) -> None:

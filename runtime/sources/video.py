@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from runtime.provider import quiet_native_log
 _MAX_AGE_S = 5.0
 # Pictures in a row; a film that was cut off may say that it has any number more.
 _LONGEST_DAMAGE = 1000
+# A film with a smaller share of the frames it says it has is taken for cut off; some only estimate their number.
+_WHOLE = 0.75
 
 
 class VideoSource:
@@ -95,10 +98,14 @@ class VideoSource:
 
     def _pass_damage(self) -> bool:
         """Whether a film goes on behind pictures that cannot be decoded; they count as frames, so that time goes on."""
-        for _ in range(min(self._length - self._index, _LONGEST_DAMAGE)):
+        read = self._index
+        for _ in range(min(self._length - read, _LONGEST_DAMAGE)):
             self._index += 1
             if self._capture.grab():
                 return True
+        if read < _WHOLE * self._length and not self._film_start:
+            note = f"{self._name} ends after {read} of about {self._length} frames; it may be damaged"
+            print(f"note: {note}", file=sys.stderr)
         return False
 
     def _captured(self) -> float:

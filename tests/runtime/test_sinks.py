@@ -18,6 +18,7 @@ from runtime.frame import Frame
 from runtime.sinks import encoder, open_sink
 from runtime.sinks.encoder import open_encoder
 from runtime.sinks.video import VideoSink
+from runtime.sources import frames, open_source
 from runtime.sources.images import IMAGE_SUFFIXES, read_image
 from tests.conftest import picture
 
@@ -191,15 +192,21 @@ def test_pictures_of_every_kind_that_is_read(tmp_path: Path) -> None:
     assert all(read_image(path).pixels.shape == (60, 80, 3) for path in (tmp_path / "out").iterdir())
 
 
-def test_pictures_are_not_written_over_themselves(tmp_path: Path) -> None:
-    path = tmp_path / "dog.png"
-    cv2.imwrite(str(path), picture(1, 80, 60))
-    before = path.read_bytes()
-    sink = open_sink(str(tmp_path), LABELS, NoSource())
-    sink.write(read_image(path), found())
+def test_no_original_is_replaced(tmp_path: Path) -> None:
+    """Neither a picture's own file nor another one that is still to be read."""
+    originals = [tmp_path / "a" / "dog.png", tmp_path / "dog.png"]
+    (tmp_path / "a").mkdir()
+    for number, path in enumerate(originals):
+        cv2.imwrite(str(path), picture(number, 80, 60))
+    before = [path.read_bytes() for path in originals]
+    sources = [open_source(str(path)) for path in originals]
+    sink = open_sink(str(tmp_path), LABELS, *sources)
+    for source in sources:
+        for frame in frames(source):
+            sink.write(frame, found())
     sink.close()
-    assert path.read_bytes() == before
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["dog-2.png", "dog.png"]
+    assert [path.read_bytes() for path in originals] == before
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a", "dog-2.png", "dog-3.png", "dog.png"]
 
 
 def test_one_frame_becomes_one_picture(tmp_path: Path) -> None:

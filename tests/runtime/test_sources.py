@@ -54,6 +54,24 @@ def test_video_goes_on_behind_a_damaged_picture(video: Path) -> None:
     assert [frame.index for frame in frames(source)] == [0, 1, 2, 3, 6, 7, 8, 9, 10]
 
 
+@pytest.mark.parametrize(("count", "told"), [(3, True), (8, True), (9, False), (12, False)])
+def test_a_film_that_was_cut_off_is_told_once(
+    count: int, told: bool, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = bytearray(video.read_bytes())
+    pictures = data.split(b"\0\0\1\xb6")
+    for index in range(count, 12):
+        place = sum(map(len, pictures[: index + 1])) + 4 * index
+        data[place : place + 4] = b"\xff" * 4
+    video.write_bytes(data)
+    source = open_source(str(video))
+    assert len(list(frames(source))) == count
+    assert source.rewind()
+    assert len(list(frames(source))) == count
+    note = f"note: {video} ends after {count} of about 12 frames; it may be damaged\n"
+    assert capsys.readouterr().err == (note if told else "")
+
+
 @pytest.mark.parametrize("missing", [1, 12, 13, 5000])
 def test_cut_png_is_refused_in_silence(missing: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Of a picture of more than one chunk libpng itself would speak."""
