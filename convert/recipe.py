@@ -249,6 +249,9 @@ def _train_requirements(plan: TrainRecipe) -> list[tuple[bool, str, str]]:
         (all(s.steps > 0 for s in plan.stages), "a stage without steps", "at least one step"),
         (all(s.size > 0 and s.size % 32 == 0 for s in plan.stages), "a stage's size", "a multiple of 32"),
         (plan.batch > 0, f"train.batch {plan.batch}", "at least 1"),
+        (plan.learning_rate > 0, f"train.learning_rate {plan.learning_rate:g}", "a number above 0"),
+        (plan.warmup >= 0, f"train.warmup {plan.warmup}", "at least 0"),
+        (0 <= plan.average < 1, f"train.average {plan.average:g}", "a number from 0 to below 1"),
         (0 <= plan.seed <= MAX_SEED, f"train.seed {plan.seed}", f"a whole number in 0..{MAX_SEED}"),
         (plan.report_every > 0, f"train.report_every {plan.report_every}", "at least 1"),
         (

@@ -9,6 +9,7 @@ from typing import Any
 
 from convert.stopwatch.address import Address
 from runtime.errors import InputError
+from runtime.grammar import shown
 
 _CAMERA = re.compile(r"(?:(\d+)|v4l2://(/dev/video\d+))(?:\?.*)?")
 _KEYS = ("model", "source", "port", "options")
@@ -88,9 +89,12 @@ def settings_from(values: dict[str, Any], where: str) -> Settings:
     source, options = str(values.get("source", "0")), values.get("options", ())
     words = options.split() if isinstance(options, str) else [str(word) for word in options]
     for word in (source, *words):
-        # systemd's own quoting is not worth a clever escape: such words have no use here.
-        if not word or not word.isprintable() or re.search(r"[\s\"'\\%$;]", word):
-            raise InputError(f"{where}: {word!r}", "expected a word without spaces, quotes, $ and %", "choose another")
+        # systemd's own quoting is not worth a clever escape: in an address such letters can be written as %XX.
+        if not word or not word.isprintable() or re.search(r"[\s\"'\\$;]", word):
+            expected = "expected a word without spaces, quotes, \\, $ and ;"
+            raise InputError(
+                f"{where}: {shown(word)!r}", expected, "choose another, in an address %20 for a space and so on"
+            )
     return Settings(path, source, int(port), tuple(words))
 
 

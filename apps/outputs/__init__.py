@@ -17,7 +17,7 @@ from apps.session import Session
 from runtime.errors import InputError
 from runtime.files import read_text
 from runtime.grammar import OUTPUTS, shown
-from runtime.sinks import Sink, open_sink
+from runtime.sinks import Sink, check_outputs, open_sink
 
 if TYPE_CHECKING:
     from apps.metrics import Metrics
@@ -61,6 +61,7 @@ def open_outputs(options: Options, session: Session, say: Callable[[str], None])
         media = MediaOutput(options.media, MediaOptions(**chosen), session.notices.set)
         session.record_with(media, media.library)
         yield media
+    check_outputs(options.outputs)
     for uri in options.outputs:
         yield from open_output(uri, session, say)
     for url in options.webhooks:

@@ -64,8 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _open_sinks(outputs: list[str], labels: tuple[str, ...], sources: list[Source]) -> list[Sink]:
-    from runtime.sinks import open_sink
+    from runtime.sinks import check_outputs, open_sink
 
+    check_outputs(outputs)
     return [open_sink(uri, labels, *sources) for uri in outputs]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,17 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Finishes: after this every file is complete and in place."""
+
+
+def check_outputs(uris: Sequence[str]) -> None:
+    """Refuses an output that is named twice: both would write the same file.
+
+    Raises:
+        InputError: One is.
+    """
+    for index, uri in enumerate(uris):
+        if uri in uris[:index]:
+            raise InputError(f"output {shown(uri)} is given twice", "expected each once", "leave one out")
 
 
 def open_sink(uri: str, labels: tuple[str, ...], source: Source, *more: Source) -> Sink:
@@ -76,4 +88,4 @@ def _open_file(uri: str, labels: tuple[str, ...], source: Source, *more: Source)
     return FolderSink(path, labels, originals)
 
 
-__all__ = ["Sink", "open_sink"]
+__all__ = ["Sink", "check_outputs", "open_sink"]

@@ -216,6 +216,7 @@ def test_a_broker_and_a_webhook_that_are_not_there_are_one_line_each(
         (["https://127.0.0.1:0"], "expected http://HOST:PORT, mqtt://HOST/TOPIC, display://0, json://-"),
         (["json://-", "--state", "absent/state.json"], "absent: no such folder"),
         (["json://-", "--webhook", "ftp://127.0.0.1"], "cannot be posted to"),
+        (["json://-", "json://-"], "output json://- is given twice"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_at_the_start(

@@ -81,6 +81,13 @@ def test_settings_that_cannot_be_right(tmp_path: Path, value: dict[str, Any]) ->
         settings_from({"model": str(tmp_path / "m.tflite"), **value}, "here")
 
 
+def test_passwords_with_escapes_are_taken_and_never_told() -> None:
+    assert settings_from({"source": "rtsp://me:p%40ss@cam/1"}, "here").source == "rtsp://me:p%40ss@cam/1"
+    with pytest.raises(InputError) as wrong:
+        settings_from({"source": "rtsp://me:p$ss@cam/1"}, "here")
+    assert "p$ss" not in str(wrong.value)
+
+
 @pytest.mark.parametrize(
     ("model", "fix"), [("", "make models MODELS=playing-cards"), ("mine.tflite", "give MODEL=file.tflite")]
 )
