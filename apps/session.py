@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -86,7 +87,7 @@ class Session:
         self._offered = 0.0
         self._gauges = Gauges(self.notices)
         self._score_given = options.score is not None
-        self._upkeep = Upkeep(options.state, self.notices, self._look_after)
+        self._upkeep = Upkeep(options.state, self.notices, self._look_after, self.stop)
         state = self._upkeep.restored
         shapes = (options.shapes if state.shapes is None else state.shapes) if options.track else ()
         labels = self._detector.labels
@@ -199,13 +200,22 @@ class Session:
     def close(self) -> None:
         """Frees model and source and writes the state for the last time."""
         self._over.set()
-        self._switcher.close()
-        if self._smoother:
-            self._smoother.close()
-        self._upkeep.close()
-        if self._source:
-            self._source.close()
-        self._detector.close()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._keep_last)
+            stack.callback(self._free)
+            stack.callback(self._upkeep.close)
+            if self._smoother:
+                stack.callback(self._smoother.close)
+            stack.callback(self._switcher.close)
+
+    def _free(self) -> None:
+        try:
+            if self._source:
+                self._source.close()
+        finally:
+            self._detector.close()
+
+    def _keep_last(self) -> None:
         self._maker.forget()
         self._offer()
         self._upkeep.save(final=True)

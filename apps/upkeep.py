@@ -20,6 +20,7 @@ class Upkeep:
         path: The state file; ``None`` for none.
         notices: Sentences for the viewer.
         work: What else is to be done once a second.
+        stop: Ends the session; called when any of this fails in a way it does not expect.
 
     Attributes:
         restored: The state that was found.
@@ -28,10 +29,12 @@ class Upkeep:
         InputError: The state file cannot be kept.
     """
 
-    def __init__(self, path: Path | None, notices: Notices, work: Callable[[], None]) -> None:
+    def __init__(self, path: Path | None, notices: Notices, work: Callable[[], None], stop: Callable[[], None]) -> None:
         self.restored = State()
         self._notices = notices
         self._work = work
+        self._stop = stop
+        self._error: BaseException | None = None
         self._keeper = Keeper(path) if path else None
         if path:
             self.restored, trouble = load_state(path)
@@ -54,10 +57,17 @@ class Upkeep:
             self._keeper.offer(state)
 
     def close(self) -> None:
-        """Ends the thread; a state may be offered once more."""
+        """Ends the thread; a state may be offered once more.
+
+        Raises:
+            BaseException: The thread failed: a defect, without which the session would not have ended.
+        """
         self._over.set()
         if self._thread.is_alive():
             self._thread.join()
+        if self._error:
+            error, self._error = self._error, None
+            raise error
 
     def save(self, *, final: bool = False) -> None:
         """Writes the state, if it is time or the last one."""
@@ -71,6 +81,10 @@ class Upkeep:
             self._notices.set("state file", "")
 
     def _run(self) -> None:
-        while not self._over.wait(_EVERY_S):
-            self._work()
-            self.save()
+        try:
+            while not self._over.wait(_EVERY_S):
+                self._work()
+                self.save()
+        except BaseException as error:
+            self._error = error
+            self._stop()

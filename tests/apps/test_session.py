@@ -226,6 +226,18 @@ def test_a_defect_between_two_results_ends_the_session() -> None:
     smoother.close()
 
 
+def test_a_defect_in_the_upkeep_ends_the_session(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise no state would be kept and nothing slowed down while all seems well."""
+
+    def fail(self: Governing, load: Load) -> str:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(Governing, "update", fail)
+    session = stage.session("small.tflite", "camera")
+    with pytest.raises(RuntimeError, match="a defect"), session:
+        session.run((), paced=False)
+
+
 def test_the_last_of_many_wishes_counts_and_nothing_is_left_over(stage: Stage) -> None:
     arguments = ("small.tflite", "camera", "--also-model", "large.tflite", "--also-source", "other")
     with Running(stage.session(*arguments)) as running:
