@@ -7,7 +7,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.commandline import THREADS_HELP, Notes, add_delegate, count, fraction
+from runtime.commandline import THREADS_HELP, Notes, add_delegate, count, ended_like_ctrl_c, fraction
 from runtime.grammar import INPUTS, OUTPUTS
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from runtime.detector import Detector
     from runtime.sources import frames, open_source
 
-    with contextlib.ExitStack() as stack:
+    with ended_like_ctrl_c(), contextlib.ExitStack() as stack:
         detector = stack.enter_context(
             Detector.open(arguments.model, arguments.threads, arguments.score, arguments.labels, arguments.delegate)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from runtime.cli import main
+from runtime.sources import frames, open_source
 from tests.conftest import ROOT, needs_shared, picture, run_module
 
 
@@ -62,6 +64,24 @@ def test_full_disk(tiny_model: Path, photo: Path) -> None:
     done = run_module("runtime", "detect", tiny_model, photo, "--output", "json:///dev/full")
     assert done.returncode == 1
     assert done.stderr == "error: /dev/full cannot be written (No space left on device); free disk space and retry\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_an_interrupted_video_is_completed(number: int, tiny_model: Path, tmp_path: Path) -> None:
+    """``timeout 10 python -m runtime detect MODEL 0 --output out.mp4`` must leave ten seconds of video."""
+    outputs = ["--json", "--output", str(tmp_path / "out.mp4")]
+    command = [sys.executable, "-m", "runtime", "detect", str(tiny_model), "synthetic://cards?fps=0", *outputs]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout
+        assert running.stderr
+        for _ in range(5):
+            running.stdout.readline()
+        running.send_signal(number)
+        running.stdout.read()
+        assert running.wait() == 130
+        assert running.stderr.read() == b""
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+    assert len(list(frames(open_source(str(tmp_path / "out.mp4"))))) >= 4  # The fifth may be the interrupted one.
 
 
 @needs_shared
