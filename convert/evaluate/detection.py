@@ -135,18 +135,23 @@ class CocoMatching:
         predictions: One per picture of ``dataset``, in its order.
         dataset: The truth.
         labels: The model's class names.
+        sizes: Also by size of the objects, which takes three times as long.
 
     Raises:
         InputError: The data set and the model have not one class in common.
     """
 
-    def __init__(self, predictions: Sequence[Prediction], dataset: Dataset, labels: tuple[str, ...]) -> None:
+    def __init__(
+        self, predictions: Sequence[Prediction], dataset: Dataset, labels: tuple[str, ...], sizes: bool = True
+    ) -> None:
         self._labels, self._pictures = labels, len(predictions)
+        self._sizes = SIZES if sizes else ()
         images = [{"id": i, "width": p.width, "height": p.height} for i, p in enumerate(predictions)]
         with contextlib.redirect_stdout(io.StringIO()):
             truth = _coco(images, labels, _truth_rows(pixel_truths(predictions, dataset, labels)))
             self._evaluation = COCOeval(truth, _coco(images, labels, _found_rows(predictions)), "bbox")
             self._evaluation.params.maxDets = [MAX_DETECTIONS]
+            self._evaluation.params.areaRng = self._evaluation.params.areaRng[: 1 + len(self._sizes)]
             self._evaluation.evaluate()
 
     def score(self) -> DetectionScore:
@@ -167,9 +172,10 @@ class CocoMatching:
             map50=_mean(everything[0]),
             map75=_mean(everything[5]),
             map50_95=_mean(everything),
-            by_size={name: _mean(precision[..., size]) for size, name in enumerate(SIZES, start=1)},
+            by_size={name: _mean(precision[..., size]) for size, name in enumerate(self._sizes, start=1)},
             objects_by_size={
-                name: sum(self._objects(number, size) for number in classes) for size, name in enumerate(SIZES, start=1)
+                name: sum(self._objects(number, size) for number in classes)
+                for size, name in enumerate(self._sizes, start=1)
             },
             per_class=per_class,
         )
@@ -196,7 +202,7 @@ class CocoMatching:
 
     def _records(self, number: int, size: int) -> list[Any]:
         """Pycocotools' record of each picture; ``None`` where it has neither objects nor detections of the class."""
-        start = (number * (1 + len(SIZES)) + size) * self._pictures
+        start = (number * (1 + len(self._sizes)) + size) * self._pictures
         records: list[Any] = self._evaluation.evalImgs[start : start + self._pictures]
         return records
 
@@ -215,7 +221,7 @@ def average_precision(predictions: Sequence[Prediction], dataset: Dataset, label
     Raises:
         InputError: The data set and the model have not one class in common.
     """
-    score = CocoMatching(predictions, dataset, labels).score()
+    score = CocoMatching(predictions, dataset, labels, sizes=False).score()
     return {"map50": score.map50 or 0.0, "map50_95": score.map50_95 or 0.0}
 
 
