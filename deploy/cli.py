@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deploy.inventory import fleet, one_board
 from deploy.settings import Target
-from runtime.commandline import Parser, count, counts
+from runtime.commandline import Parser, count, counts, whole
 from runtime.errors import InputError
 
 
@@ -65,17 +65,11 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
 
 
 def _boards(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 0")
-    return value
+    return whole(text, 0)
 
 
 def _share(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number in 0..100")
-    return value
+    return whole(text, 0, 100)
 
 
 def _drill(text: str) -> str:

@@ -174,20 +174,23 @@ def add_delegate(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def whole(text: str, low: int, high: int | None = None) -> int:
+    """A whole number in a range, for argparse types."""
+    value = int(text)
+    if value < low or (high is not None and value > high):
+        expected = f"of at least {low}" if high is None else f"in {low}..{high}"
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number {expected}")
+    return value
+
+
 def count(text: str) -> int:
     """An argparse type: a whole number of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
-    return value
+    return whole(text, 1)
 
 
 def seed(text: str) -> int:
     """An argparse type: a whole number from 1 that random generators take."""
-    value = count(text)
-    if value > MAX_SEED:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number in 1..{MAX_SEED}")
-    return value
+    return whole(text, 1, MAX_SEED)
 
 
 def size(text: str) -> tuple[int, int]:

@@ -83,13 +83,14 @@ def run(arguments: argparse.Namespace) -> int:
     dataset = _read_data(arguments)
     if budget and budget.max_drop is not None:
         require_objects(dataset)
-    if text := uncounted(dataset, detector.labels):
-        print(text, file=sys.stderr)
+    note = uncounted(dataset, detector.labels)
     reference = None
     if arguments.reference:
         # A network and itself with other weights must not become the same network twice.
         theirs = weights if arguments.model.suffix.lower() == ".tflite" else None
         reference = open_detector(arguments.reference, labels, theirs, detector.card, arguments.resize)
+    if note:
+        print(note, file=sys.stderr)
     measured = _measure(detector, arguments.model, dataset, arguments)
     expected = _measure(reference, arguments.reference, dataset, arguments) if reference else None
     for model in (detector, reference):
