@@ -92,8 +92,7 @@ def convert(
     steps: tuple[Step, ...] = ()
     quantized = None
     if precision == "int8":
-        many = f"{len(samples.samples)} calibration image{'s' if len(samples.samples) > 1 else ''}"
-        say(f"quantising with {many} (this takes a minute or two)")
+        say(f"quantising with {samples.count} (this takes a minute or two)")
         where = partial(relevance, source.decoder, split.bindings)
         quantized = quantise(split.model, input_range(source.input), samples.samples, options, where)
         checked = _check_ranges(checked, quantized, say)

@@ -76,8 +76,7 @@ def debug_source(
     # Ranges may well be explained on the very pictures they come from.
     same = calibration.resolve() == folder.resolve()
     report = check_calibration(samples, None if same else data, False, lambda _: None)
-    many = f"{len(samples.samples)} calibration image{'s' if len(samples.samples) > 1 else ''}"
-    say(f"quantising with {many} (this takes a minute or two)")
+    say(f"quantising with {samples.count} (this takes a minute or two)")
     quantized = quantise(
         split.model,
         input_range(source.input),

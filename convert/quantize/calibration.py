@@ -40,6 +40,11 @@ class Calibration:
     pictures: tuple[Picture, ...]
     report: CalibrationReport
 
+    @property
+    def count(self) -> str:
+        """How many there are, in words: ``1 calibration image``."""
+        return f"{len(self.samples)} calibration image{'s' if len(self.samples) > 1 else ''}"
+
 
 def load_calibration(folder: Path, spec: InputSpec) -> Calibration:
     """Reads the pictures below a folder through the device's own preprocessing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,18 @@ def test_video(video: Path) -> None:
     source.close()
 
 
-def test_video_goes_on_behind_a_damaged_picture(video: Path) -> None:
+def damage(video: Path, numbers: Iterable[int]) -> None:
+    """Makes pictures of an MPEG-4 film ones that cannot be decoded, by their start codes."""
     data = bytearray(video.read_bytes())
     pictures = data.split(b"\0\0\1\xb6")
-    for index in (4, 5, 11):
-        place = sum(map(len, pictures[: index + 1])) + 4 * index
+    for number in numbers:
+        place = sum(map(len, pictures[: number + 1])) + 4 * number
         data[place : place + 4] = b"\xff" * 4
     video.write_bytes(data)
+
+
+def test_video_goes_on_behind_a_damaged_picture(video: Path) -> None:
+    damage(video, (4, 5, 11))
     source = open_source(str(video))
     found = list(frames(source))
     assert [frame.index for frame in found] == [0, 1, 2, 3, 6, 7, 8, 9, 10]
@@ -58,12 +64,7 @@ def test_video_goes_on_behind_a_damaged_picture(video: Path) -> None:
 def test_a_film_that_was_cut_off_is_told_once(
     count: int, told: bool, video: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = bytearray(video.read_bytes())
-    pictures = data.split(b"\0\0\1\xb6")
-    for index in range(count, 12):
-        place = sum(map(len, pictures[: index + 1])) + 4 * index
-        data[place : place + 4] = b"\xff" * 4
-    video.write_bytes(data)
+    damage(video, range(count, 12))
     source = open_source(str(video))
     assert len(list(frames(source))) == count
     assert source.rewind()
