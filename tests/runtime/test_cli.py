@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -71,15 +72,19 @@ def test_an_interrupted_video_is_completed(number: int, tiny_model: Path, tmp_pa
     """``timeout 10 python -m runtime detect MODEL 0 --output out.mp4`` must leave ten seconds of video."""
     outputs = ["--json", "--output", str(tmp_path / "out.mp4")]
     command = [sys.executable, "-m", "runtime", "detect", str(tiny_model), "synthetic://cards?fps=0", *outputs]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
-        assert running.stdout
-        assert running.stderr
-        for _ in range(5):
-            running.stdout.readline()
-        running.send_signal(number)
-        running.stdout.read()
-        assert running.wait() == 130
-        assert running.stderr.read() == b""
+    # What a shell starts in the background ignores Ctrl-C, and so would all that it starts.
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, preexec_fn=heeding) as running:
+        try:
+            assert running.stdout
+            for _ in range(5):
+                running.stdout.readline()
+            running.send_signal(number)
+            assert running.communicate(timeout=120)[1] == b""
+        finally:
+            running.kill()
+    assert running.returncode == 130
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
     assert len(list(frames(open_source(str(tmp_path / "out.mp4"))))) >= 4  # The fifth may be the interrupted one.
 
