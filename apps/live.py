@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     with Session(options, status.say) as session, contextlib.ExitStack() as stack:
         # The network is loaded; at an update this waits until the release before has let go of camera and port, and
         # loads the rest while that one ends.
-        session.service.ready(lambda: preload(options))
+        session.take_turn(lambda: preload(options))
         session.open()
         outputs: list[Output] = []
         for opened in open_outputs(options, session, status.say):

@@ -88,28 +88,26 @@ class Session:
         self._gauges = Gauges(self.notices)
         self._score_given = options.score is not None
         self._upkeep = Upkeep(options.state, self.notices, self._look_after, self.stop)
-        state = self._upkeep.restored
-        shapes = (options.shapes if state.shapes is None else state.shapes) if options.track else ()
-        labels = self._detector.labels
-        chosen = Chosen(self._detector.score, None, shapes, model, source, labels)
-        self.settings = Settings(
-            chosen,
-            tuple(self._models),
-            tuple(self._sources),
-            {"can_record": False, "blur": list(options.blur), "tracking": options.track},
-            lambda: self._recorder is not None and self._recorder.recording,
-            self._changed,
-        )
-        if options.classes:
-            self.settings.change({"classes": list(options.classes)})
-        self._maker = Maker(options, self.settings.chosen, state)
-        self._set_floor()
+        self._take_up()
         self._switcher = Switcher(
             Target(model, source, options.threads), self._open_model, self._open_source, self._interrupt, self._failed
         )
         threads = getattr(self._detector.executor, "threads", 1)
         self._governing = Governing(options, self._want, threads, model, self._small_name())
         self._smoother = Smoother(self._between) if options.smooth and options.track else None
+
+    def take_turn(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Waits until no other process has camera and port; counts and lines are then those it has left.
+
+        Args:
+            meanwhile: What else can be made ready, while the other one ends.
+
+        Raises:
+            InputError: The state file cannot be read.
+        """
+        if self.service.ready(meanwhile):
+            self._upkeep.restore()
+            self._take_up()
 
     # What the page and MQTT may ask: apps.moment.Controls.
 
@@ -182,6 +180,9 @@ class Session:
             self._gauges.another_pipeline(pipeline, self.source)
             self._governing.steer(pipeline, lambda: self._gauges.fps)
             self._pipeline = pipeline
+            if self._switcher.prepared:
+                # It was ready before this pipeline was there to be interrupted.
+                pipeline.stop()
             with pipeline:
                 while not self._over.is_set() and self._turn(pipeline):
                     pass
@@ -201,6 +202,7 @@ class Session:
         """Frees model and source and writes the state for the last time."""
         self._over.set()
         with contextlib.ExitStack() as stack:
+            stack.callback(self.service.close)
             stack.callback(self._keep_last)
             stack.callback(self._free)
             stack.callback(self._upkeep.close)
@@ -216,6 +218,9 @@ class Session:
             self._detector.close()
 
     def _keep_last(self) -> None:
+        if self._source is None:
+            # It never had its turn: the state is another process's.
+            return
         self._maker.forget()
         self._offer()
         self._upkeep.save(final=True)
@@ -359,6 +364,24 @@ class Session:
         return next((name for name, path in self._models.items() if path == small), None)
 
     # State and upkeep.
+
+    def _take_up(self) -> None:
+        """Begins with what was kept."""
+        options, state = self.options, self._upkeep.restored
+        model, source = next(iter(self._models)), next(iter(self._sources))
+        shapes = (options.shapes if state.shapes is None else state.shapes) if options.track else ()
+        self.settings = Settings(
+            Chosen(self._detector.score, None, shapes, model, source, self._detector.labels),
+            tuple(self._models),
+            tuple(self._sources),
+            {"can_record": False, "blur": list(options.blur), "tracking": options.track},
+            lambda: self._recorder is not None and self._recorder.recording,
+            self._changed,
+        )
+        if options.classes:
+            self.settings.change({"classes": list(options.classes)})
+        self._maker = Maker(options, self.settings.chosen, state)
+        self._set_floor()
 
     def _look_after(self) -> None:
         """Once a second, beside the session: the board's figures and the governor."""

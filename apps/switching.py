@@ -78,6 +78,11 @@ class Switcher:
                 self._thread = threading.Thread(target=self._work, name="edgewren-switch", daemon=True)
                 self._thread.start()
 
+    @property
+    def prepared(self) -> bool:
+        """Whether a change can be taken."""
+        return self._prepared is not None
+
     def take(self) -> Prepared | None:
         """The change that can be made now, if any; it counts as made."""
         with self._lock:

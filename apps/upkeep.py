@@ -36,9 +36,8 @@ class Upkeep:
         self._stop = stop
         self._error: BaseException | None = None
         self._keeper = Keeper(path) if path else None
-        if path:
-            self.restored, trouble = load_state(path)
-            notices.set("state", trouble)
+        self._path = path
+        self.restore()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="edgewren-upkeep", daemon=True)
 
@@ -46,6 +45,16 @@ class Upkeep:
     def keeps(self) -> bool:
         """Whether there is a state file."""
         return self._keeper is not None
+
+    def restore(self) -> None:
+        """Reads the state file.
+
+        Raises:
+            InputError: It cannot be kept.
+        """
+        if self._path:
+            self.restored, trouble = load_state(self._path)
+            self._notices.set("state", trouble)
 
     def start(self) -> None:
         """Begins."""

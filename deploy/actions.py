@@ -220,8 +220,12 @@ def _sentence(command: str, outcome: Outcome) -> str:
     return (
         f"{result['release']} {state} since {result['since'] or '?'}, {result['restarts']} restarts{memory}, "
         f"model {result['model']} ({result['model_sha256'][:12]}), page {result['page']}, "
-        f"kept: {' '.join(result['releases'])}{_last(result)}"
+        f"kept: {' '.join(result['releases'])}{_waiting(result)}{_last(result)}"
     )
+
+
+def _waiting(result: Mapping[str, Any]) -> str:
+    return "".join(f"; {release} waits, loaded" for release in result.get("waiting", []))
 
 
 def _last(result: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from deploy.board.layout import STATE, TURN
+from apps.service import NOT_WANTED
+from deploy.board.layout import CURRENT, STATE, TURN
 from deploy.settings import Settings
 
 # Options of the live app that name a file of the service's own.
@@ -21,7 +22,9 @@ StartLimitIntervalSec=0
 Type=notify
 NotifyAccess=main
 ExecStart={python} -m apps.live {arguments}
-Environment=PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME={state} EDGEWREN_TURN={turn}
+Environment=PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME={state}
+# Its turn comes when the link leads to it; one that is not wanted for so many seconds ends.
+Environment=EDGEWREN_TURN={turn} EDGEWREN_CURRENT={current} EDGEWREN_RELEASE={folder} EDGEWREN_PATIENCE=900
 WorkingDirectory={state}
 StateDirectory=edgewren
 StateDirectoryMode=0700
@@ -30,6 +33,8 @@ User=edgewren
 Group=edgewren
 SupplementaryGroups=video
 Restart=always
+RestartPreventExitStatus={not_wanted}
+SuccessExitStatus={not_wanted}
 RestartSec=1
 {back_off}WatchdogSec=30
 TimeoutStartSec=120
@@ -102,6 +107,9 @@ def unit_text(release: str, model_name: str, settings: Settings, systemd: int, k
         id=release,
         state=STATE,
         turn=TURN,
+        current=CURRENT,
+        folder=folder,
+        not_wanted=NOT_WANTED,
         python=f"{folder}/.venv/bin/python",
         arguments=arguments,
         back_off="RestartSteps=6\nRestartMaxDelaySec=60\n" if systemd >= _BACK_OFF else "",

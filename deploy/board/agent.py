@@ -21,6 +21,7 @@ _MODULES = {
     "rollback": "operating",
     "status": "operating",
     "undeploy": "operating",
+    "behind": "switching",
     "boot": "switching",
     "switch": "switching",
     "recover": "switching",

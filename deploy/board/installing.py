@@ -10,6 +10,7 @@ import subprocess
 from typing import Any
 
 from deploy.board import services
+from deploy.board.behind import dismiss
 from deploy.board.bundle import Bundle
 from deploy.board.layout import (
     AGENT,
@@ -47,6 +48,7 @@ def install() -> dict[str, Any]:
         changed |= prepare(bundle, manifest)
         if is_running(manifest.id):
             return {"changed": changed, "release": manifest.id}
+        dismiss()
         remarks = smoke_test(manifest)
         step("smoke")
         services.install_units(manifest.id)

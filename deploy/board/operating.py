@@ -73,6 +73,7 @@ def status() -> dict[str, Any]:
         "page": (ask(port) or "well") if port else "none",
         "port": port,
         "previous": linked_release(PREVIOUS),
+        "waiting": sorted(services.running() - {now}),
         "releases": releases(),
         "last": read_json(LAST),
         "unfinished": bool(read_json(SWITCH)),

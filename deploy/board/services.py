@@ -11,6 +11,7 @@ from deploy.board.layout import AGENT, CURRENT, PYTHON, RELEASES, UNITS, link, l
 from deploy.board.steps import BoardError
 
 MAIN = "edgewren.service"
+BEHIND = "edgewren-behind.service"
 _WANTED_BY = "multi-user.target.wants"
 _LOOK_EVERY_S = 1.0
 _ASK_EVERY = 10  # looks
@@ -27,6 +28,16 @@ ExecStart={" ".join(PYTHON)} {AGENT} boot
 
 [Install]
 WantedBy=multi-user.target
+"""
+# The new release has its first pictures before the other loads.
+_BEHIND_TEXT = f"""[Unit]
+Description=Edgewren: the release before waits, loaded, in case it is wanted back
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sleep 3
+ExecStart={" ".join(PYTHON)} {AGENT} behind
+Nice=19
 """
 
 
@@ -51,7 +62,7 @@ def systemctl(*arguments: str, check: bool = True) -> str:
 def install_units(release: str) -> None:
     """Makes a release known to systemd, and the main service start with the board."""
     there = (UNITS / MAIN).exists()
-    changed = _put(UNITS / MAIN, _MAIN_TEXT)
+    changed = any([_put(UNITS / MAIN, _MAIN_TEXT), _put(UNITS / BEHIND, _BEHIND_TEXT)])
     _link(UNITS / _WANTED_BY / MAIN, f"../{MAIN}")
     _link(UNITS / unit(release), str(RELEASES / release / "edgewren.service"))
     # systemd finds new units by itself, and takes long to look at all of them again.
@@ -73,11 +84,12 @@ def forget_gone() -> None:
 
 def remove_units() -> None:
     """Stops everything and leaves no unit."""
-    systemctl("stop", MAIN, "edgewren@*.service", "system-edgewren.slice", check=False)
+    systemctl("stop", BEHIND, MAIN, "edgewren@*.service", "system-edgewren.slice", check=False)
     for folder in (UNITS, UNITS / _WANTED_BY):
         # Those that a power cut left half-written have a dot before and .part behind.
-        for path in [folder / MAIN, *folder.glob("edgewren@*.service"), *folder.glob(".edgewren*.part")]:
-            path.unlink(missing_ok=True)
+        for pattern in (MAIN, BEHIND, "edgewren@*.service", ".edgewren*.part"):
+            for path in folder.glob(pattern):
+                path.unlink(missing_ok=True)
     systemctl("daemon-reload", check=False)
     systemctl("reset-failed", "edgewren*", check=False)
 
@@ -120,6 +132,17 @@ def give_way(release: str, yes: bool = True) -> None:
 def processes(release: str) -> set[str]:
     """Numbers of a release's processes; none as well where the kernel's listing is not found."""
     return _members(release, "cgroup.procs")
+
+
+def running() -> set[str]:
+    """Ids of the releases that have processes, waiting ones among them."""
+    found = set()
+    for tree in TREES:
+        for path in Path("/").glob(f"{tree[1:]}/{unit('*')}/cgroup.procs"):
+            with contextlib.suppress(OSError):
+                if path.read_text().strip():
+                    found.add(path.parent.name.removeprefix("edgewren@").removesuffix(".service"))
+    return found
 
 
 def _members(release: str, listing: str) -> set[str]:

@@ -74,6 +74,8 @@ def switch(new: str, proven: bool = False) -> dict[str, Any]:
     try:
         if old != new:
             services.give_way(old)
+            # It may have waited behind the other.
+            services.give_way(new, False)
         services.start(new)
         step("switch-started")
         _point(CURRENT, new)

@@ -6,7 +6,8 @@ import os
 
 from deploy.board import services
 from deploy.board.apart import call_off, run_apart
-from deploy.board.layout import LAST, linked_release, read_json, remove
+from deploy.board.behind import begin
+from deploy.board.layout import LAST, SWITCH, linked_release, read_json, remove
 from deploy.board.steps import BoardError
 from deploy.board.switch import locked, settle
 from deploy.board.switch import recover as take_back
@@ -38,8 +39,14 @@ def switch(release: str) -> dict[str, Any]:
             done = change(release)
         except BoardError as failure:
             return {"changed": False, "failed": str(failure)}
-    services.systemctl("start", "--no-block", services.MAIN, check=False)
+    services.systemctl("start", "--no-block", services.MAIN, services.BEHIND, check=False)
     return {"changed": True, **done}
+
+
+def behind() -> dict[str, Any]:
+    """A while after a switch: the release before waits, loaded, in case it is wanted back."""
+    with locked():
+        return {"changed": not read_json(SWITCH) and begin()}
 
 
 def recover() -> dict[str, Any]:

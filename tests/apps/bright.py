@@ -168,9 +168,13 @@ class Stage:
 
     def session(self, *arguments: str) -> Session:
         """A session with these arguments, its source open."""
-        session = Session(read_options(list(arguments)), self.said.append)
+        session = self.loaded(*arguments)
         session.open()
         return session
+
+    def loaded(self, *arguments: str) -> Session:
+        """A session with these arguments that has not had its turn."""
+        return Session(read_options(list(arguments)), self.said.append)
 
 
 class Running:

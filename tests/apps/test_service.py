@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from apps.service import Service
+from apps.service import NOT_WANTED, Service
 from tests.conftest import ROOT
 
 _HOLDER = "import sys, time; from apps.service import Service; Service({'EDGEWREN_TURN': sys.argv[1]}).ready()"
@@ -61,3 +61,49 @@ def test_the_next_release_waits_until_the_one_before_has_ended(tmp_path: Path) -
             assert second.stdout.readline() == "mine\n"
             assert turn.read_text() == f"{second.pid}\n"
             second.kill()
+
+
+def test_only_the_release_that_the_link_names_has_its_turn(tmp_path: Path) -> None:
+    """Whoever waits behind another does not take over when that one dies, and leaves its number in the file."""
+    turn, link = tmp_path / "turn", tmp_path / "current"
+    for release in ("new", "old"):
+        (tmp_path / release).mkdir()
+    link.symlink_to("new")
+    holder = (
+        "import sys, time; from apps.service import Service; turn, link, release = sys.argv[1:]; "
+        "Service({'EDGEWREN_TURN': turn, 'EDGEWREN_CURRENT': link, 'EDGEWREN_RELEASE': release}).ready("
+        "lambda: print('waits', flush=True)); print('mine', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", holder, str(turn), str(link)]
+    with (
+        subprocess.Popen([*command, str(tmp_path / "new")], cwd=ROOT, stdout=subprocess.PIPE, text=True) as new,
+        subprocess.Popen([*command, str(tmp_path / "old")], cwd=ROOT, stdout=subprocess.PIPE, text=True) as old,
+    ):
+        try:
+            assert new.stdout
+            assert old.stdout
+            assert [new.stdout.readline(), new.stdout.readline()] == ["waits\n", "mine\n"]
+            assert old.stdout.readline() == "waits\n"
+            time.sleep(0.3)
+            new.kill()
+            new.wait()
+            time.sleep(0.3)
+            assert turn.read_text() == f"{new.pid}\n"
+            (tmp_path / "next").symlink_to("old")
+            (tmp_path / "next").rename(link)
+            assert old.stdout.readline() == "mine\n"
+            assert turn.read_text() == f"{old.pid}\n"
+        finally:
+            new.kill()
+            old.kill()
+
+
+def test_who_is_not_wanted_ends(tmp_path: Path) -> None:
+    (tmp_path / "current").symlink_to("new")
+    settings = {"TURN": "turn", "CURRENT": "current", "RELEASE": "old"}
+    environment = {f"EDGEWREN_{name}": str(tmp_path / value) for name, value in settings.items()}
+    service = Service(environment | {"EDGEWREN_PATIENCE": "0.2"})
+    with pytest.raises(SystemExit) as ended:
+        service.ready()
+    assert ended.value.code == NOT_WANTED
+    service.close()

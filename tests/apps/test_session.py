@@ -20,6 +20,7 @@ from apps.options import read_options
 from apps.smooth import Smoother
 from runtime.errors import InputError, RunError
 from runtime.frame import Frame
+from runtime.pipeline import Pipeline
 from runtime.sources.reopening import ReopeningSource
 from runtime.track import Tracked
 from tests.apps.bright import CYCLE, SIDE, TOP, WIDTH, Film, Notebook, Running, Seer, Stage, boxes, left_edge, picture
@@ -104,6 +105,30 @@ def test_counts_and_numbers_survive_a_restart(stage: Stage, tmp_path: Path) -> N
     assert moments[-1].counts == ()
     assert "was damaged" in " ".join(moments[-1].figures.notices)
     assert "was damaged" in stage.said[-1]
+
+
+def test_who_waited_for_its_turn_goes_on_from_what_the_other_left(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At an update the next release is loaded while this one still counts."""
+    state, shapes = str(tmp_path / "state.json"), config(tmp_path, LINE)
+    monkeypatch.setenv("EDGEWREN_TURN", str(tmp_path / "turn"))
+    notebook = Notebook()
+    with stage.loaded("small.tflite", "film", "--state", state, "--config", shapes) as later:
+        with stage.session("small.tflite", "film", "--state", state, "--config", shapes) as session:
+            session.run([], paced=False)
+        later.take_turn()
+        later.open()
+        later.run([notebook], paced=False)
+    assert notebook.moments[-1].counts[0].into == {"robin": 6}
+
+
+def test_who_never_had_its_turn_leaves_the_state_alone(stage: Stage, tmp_path: Path) -> None:
+    state, shapes = tmp_path / "state.json", config(tmp_path, LINE)
+    with stage.loaded("small.tflite", "film", "--state", str(state), "--config", shapes):
+        played(stage, "--state", str(state), "--config", shapes)
+        left = state.read_text()
+    assert state.read_text() == left
 
 
 def test_drawn_shapes_come_before_those_of_the_configuration(stage: Stage, tmp_path: Path) -> None:
@@ -252,6 +277,21 @@ def test_the_last_of_many_wishes_counts_and_nothing_is_left_over(stage: Stage) -
         running.wait(lambda: threading.active_count() <= threads)
         assert sum(not part.closed for part in stage.opened) == 2
     assert all(part.closed for part in stage.opened)
+
+
+def test_a_change_that_is_ready_between_two_pipelines_is_made(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is none to interrupt then."""
+    session = stage.session("small.tflite", "camera", "--also-model", "large.tflite")
+
+    def late(*arguments: Any, **named: Any) -> Pipeline:
+        monkeypatch.setattr("apps.session.Pipeline", Pipeline)
+        session.change({"model": "large"})
+        until(lambda: session._switcher.prepared, seconds=10)
+        return Pipeline(*arguments, **named)
+
+    monkeypatch.setattr("apps.session.Pipeline", late)
+    with Running(session) as running:
+        running.wait(lambda: running.newest().labels[0] == "cat")
 
 
 class Camera:

@@ -19,9 +19,26 @@ def previous(board: LightBoard) -> str:
 
 
 def active(board: LightBoard) -> list[str]:
-    """Ids of the releases whose services run."""
+    """Ids of the releases whose services run, but for one that waits behind them."""
     listed = board.inside("systemctl list-units --plain --no-legend --state=active 'edgewren@*'")
-    return [line.split()[0].removeprefix("edgewren@").removesuffix(".service") for line in listed.splitlines()]
+    found = [line.split()[0].removeprefix("edgewren@").removesuffix(".service") for line in listed.splitlines()]
+    return [release for release in found if release not in waiting(board)]
+
+
+def waiting(board: LightBoard) -> list[str]:
+    """Id of the release before, where it is loaded and has neither camera nor port."""
+    try:
+        before = previous(board)
+    except FileNotFoundError:
+        return []
+    number = main_process(board, before)
+    has_turn = (board.root / "var/lib/edgewren/turn").read_text().strip() == number
+    return [before] if number != "0" and before != current(board) and not has_turn else []
+
+
+def main_process(board: LightBoard, release: str) -> str:
+    """Number of a release's process, "0" where it does not run."""
+    return board.inside(f"systemctl show -p MainPID --value edgewren@{release}.service").strip()
 
 
 def is_settled(board: LightBoard) -> bool:

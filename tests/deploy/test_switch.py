@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.deploy.boards import LightBoard
 from tests.deploy.conftest import SOURCE, Bench
-from tests.deploy.seen import active, current, is_settled
+from tests.deploy.seen import active, current, is_settled, main_process, waiting
 from tests.waiting import until
 
 # A container each, minutes together: make test-deploy.
@@ -91,6 +91,37 @@ def test_forward_back_and_nothing_twice(deployed: Bench, board: LightBoard, page
     assert back.returncode == 0, back.stderr
     assert (current(board), active(board), page(board)) == (first, [first], 200)
     assert "s without service" in back.stdout
+
+
+def test_the_release_before_waits_and_takes_over_when_it_is_wanted_back(
+    deployed: Bench, board: LightBoard, page: Page
+) -> None:
+    first = current(board)
+    assert deployed.install(board, 1).returncode == 0
+    second = current(board)
+    until(lambda: waiting(board) == [first], "the release before does not wait", 30)
+    status = deployed.run("status", board.address, "--ssh-config", board.config)
+    assert f"; {first} waits, loaded" in status.stdout
+    # When the one that runs dies, it starts again, and who waits goes on waiting.
+    board.inside(f"kill -9 {main_process(board, second)}")
+    until(lambda: page(board) == 200, "no page after the service was killed", 30)
+    assert (current(board), active(board), waiting(board)) == (second, [second], [first])
+    process = main_process(board, first)
+    back = deployed.run("rollback", board.address, "--ssh-config", board.config)
+    assert back.returncode == 0, back.stderr
+    assert (current(board), active(board), page(board)) == (first, [first], 200)
+    assert main_process(board, first) == process
+    nice = board.inside(f"ps -o ni= -L -p {process}").split()
+    assert set(nice) == {"0"}
+
+
+def test_who_waits_makes_room_for_the_next_release(deployed: Bench, board: LightBoard) -> None:
+    first = current(board)
+    assert deployed.install(board, 1).returncode == 0
+    until(lambda: waiting(board) == [first], "the release before does not wait", 30)
+    assert deployed.install(board, 0, "--options=--threads=1").returncode == 0
+    assert main_process(board, first) == "0"
+    assert deployed.install(board, 0).returncode == 0
 
 
 def test_three_releases_stay(deployed: Bench, board: LightBoard) -> None:
