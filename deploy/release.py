@@ -20,7 +20,7 @@ from deploy.wheelhouse import ROOT, Tags, Wheelhouse
 _SCENE_SEED, _SCENE_S = 12, 3.0
 # Where a model finds nothing at its own threshold, its faint answers are compared.
 _FAINT = 0.02
-_ID = "RELEASE"
+_ID = "{id}"
 
 
 def project_version() -> str:
