@@ -32,9 +32,9 @@ def begin() -> bool:
     return True
 
 
-def dismiss(*wanted: str) -> None:
-    """Ends what waits: another release is about to need its memory. The current one and those wanted stay."""
-    others = services.running() - {linked_release(CURRENT), *wanted}
+def dismiss() -> None:
+    """Ends what waits: another release is about to need its memory."""
+    others = services.running() - {linked_release(CURRENT)}
     if others:
         services.systemctl("stop", *map(services.unit, sorted(others)), check=False)
 

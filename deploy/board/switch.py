@@ -36,7 +36,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import Any
+    from typing import IO, Any
+
+# Some look only whether somebody is at work.
+_MOMENT_S = 1.0
 
 
 @contextlib.contextmanager
@@ -47,11 +50,20 @@ def locked(wait: bool = False) -> Iterator[None]:
         BoardError: Somebody else is at work.
     """
     with LOCK.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise BoardError("another deployment is under way on this board; wait for it") from None
+        end = time.monotonic() + _MOMENT_S
+        while not _has(stream, wait):
+            if time.monotonic() >= end:
+                raise BoardError("another deployment is under way on this board; wait for it")
+            time.sleep(0.05)
         yield
+
+
+def _has(stream: IO[str], wait: bool) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
 
 
 def switch(new: str, proven: bool = False) -> dict[str, Any]:

@@ -46,7 +46,9 @@ def switch(release: str) -> dict[str, Any]:
 def behind() -> dict[str, Any]:
     """A while after a switch: the release before waits, loaded, in case it is wanted back."""
     with locked():
-        return {"changed": not read_json(SWITCH) and begin()}
+        unfinished = bool(read_json(SWITCH))
+    # Not under the lock: whoever wants to go back at this moment must not be told that somebody is at work.
+    return {"changed": not unfinished and begin()}
 
 
 def recover() -> dict[str, Any]:

@@ -104,6 +104,7 @@ def test_who_gives_way_gets_the_processor_back_to_end_on(calls: list[tuple[Any, 
     switch.switch("new")
     assert calls == [
         ("give_way", "old"),
+        ("give_way", "new", False),
         ("start", "new"),
         ("stop", "old"),
         ("well",),
@@ -118,4 +119,4 @@ def test_who_takes_over_again_gets_it_back_too(calls: list[tuple[Any, ...]], mon
     monkeypatch.setattr(switch, "wait_until_well", ill)
     with pytest.raises(BoardError, match="no page"):
         switch.switch("new")
-    assert calls[3:] == [("give_way", "old", False), ("start", "old"), ("stop", "new"), ("remove_unit", "new")]
+    assert calls[4:] == [("give_way", "old", False), ("start", "old"), ("stop", "new"), ("remove_unit", "new")]
