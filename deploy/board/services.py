@@ -87,9 +87,9 @@ def remove_units() -> None:
     systemctl("stop", BEHIND, MAIN, "edgewren@*.service", "system-edgewren.slice", check=False)
     for folder in (UNITS, UNITS / _WANTED_BY):
         # Those that a power cut left half-written have a dot before and .part behind.
-        for pattern in (MAIN, BEHIND, "edgewren@*.service", ".edgewren*.part"):
-            for path in folder.glob(pattern):
-                path.unlink(missing_ok=True)
+        parts = [path for pattern in ("edgewren@*.service", ".edgewren*.part") for path in folder.glob(pattern)]
+        for path in (folder / MAIN, folder / BEHIND, *parts):
+            path.unlink(missing_ok=True)
     systemctl("daemon-reload", check=False)
     systemctl("reset-failed", "edgewren*", check=False)
 

@@ -21,7 +21,7 @@ from deploy.board.layout import AGENT, AHEAD, PYTHON
 from deploy.board.steps import STEPS, WATCHED
 from tests.deploy.boards import LightBoard
 from tests.deploy.conftest import SOURCE, Bench
-from tests.deploy.seen import active, current, is_settled, previous
+from tests.deploy.seen import active, current, is_settled, previous, waiting
 from tests.processes import read_process
 from tests.waiting import until
 
@@ -160,7 +160,7 @@ def test_a_connection_that_is_lost_on_the_way_back(board: LightBoard, page: Page
     with held(board, f"sudo {shlex.join(apart(['rollback'], f'hold:{name}', '--pipe'))}") as agent:
         # It loads already when the agent has not asked for it yet.
         if name == "switch-noted":
-            until(lambda: before in active(board), "it is left to the agent", 30)
+            until(lambda: before in waiting(board), "it is left to the agent", 30)
         board.lose_connections()
         os.kill(agent, signal.SIGCONT)
         check(board, page, before)
@@ -170,8 +170,9 @@ def test_a_way_back_that_ended_before_it_began(board: LightBoard, page: Page) ->
     """The release before was asked to start, and the agent never came to say what for."""
     now, before = current(board), previous(board)
     board.inside(f"echo {before} >{AHEAD}; systemctl start {services.unit(before)}")
-    assert sorted(active(board)) == sorted([now, before])
+    assert (active(board), waiting(board)) == ([now], [before])
     board.inside(f"{shlex.join(PYTHON)} {AGENT} recover")
+    assert waiting(board) == []
     check(board, page, now)
 
 
