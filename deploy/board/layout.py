@@ -5,7 +5,7 @@
     /opt/edgewren/agent.pyz                 this package
     /opt/edgewren/store/packages-<hash>/    the packages of others, an environment of their own
     /opt/edgewren/store/code-<hash>/        runtime and apps: an environment that looks into the one above
-    /opt/edgewren/store/model-<hash>/       one model file, under its own name
+    /opt/edgewren/store/model-<hash>/       one model file, under the name it first came with
     /opt/edgewren/releases/<id>/            .venv and model (links into the store), release.json, the unit
     /opt/edgewren/current                   link to the release that runs
     /opt/edgewren/switch.json               there while a switch is under way

@@ -126,7 +126,9 @@ def _release(bundle: Bundle, manifest: Manifest) -> bool:
             bundle.unpack(part, folder)
         (folder / "edgewren.service").write_text(manifest.unit)
         link(folder / ".venv", f"../../store/{code_folder(manifest).name}")
-        link(folder / manifest.model_name, f"../../store/{model_folder(manifest).name}/{manifest.model_name}")
+        # The same model may have come under another name before.
+        stored = next(model_folder(manifest).glob("[!.]*"))
+        link(folder / manifest.model_name, f"../../store/{stored.parent.name}/{stored.name}")
     return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -121,6 +122,17 @@ def test_who_waits_makes_room_for_the_next_release(deployed: Bench, board: Light
     until(lambda: waiting(board) == [first], "the release before does not wait", 30)
     assert deployed.install(board, 0, "--options=--threads=1").returncode == 0
     assert main_process(board, first) == "0"
+    assert deployed.install(board, 0).returncode == 0
+
+
+def test_the_same_model_under_another_name(deployed: Bench, board: LightBoard, page: Page, tmp_path: Path) -> None:
+    """It is in the store already, as what it was called then."""
+    other = shutil.copy(deployed.models[0], tmp_path / "other.tflite")
+    done = deployed.run("install", board.address, "--ssh-config", board.config, "--model", other, "--source", SOURCE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert page(board) == 200
+    status = deployed.run("status", board.address, "--ssh-config", board.config)
+    assert "model other.tflite" in status.stdout
     assert deployed.install(board, 0).returncode == 0
 
 
