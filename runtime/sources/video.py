@@ -80,8 +80,9 @@ class VideoSource:
 
     def rewind(self) -> bool:
         """Starts a file again from its first frame; live sources cannot."""
-        if self.live or not self._capture.set(cv2.CAP_PROP_POS_FRAMES, 0):
+        if self.live or not (self._wound_back() or self._opened_again()):
             return False
+        self._grabbed = True
         self._film_start += self._index / (self.fps or 25.0)
         self._index = 0
         return True
@@ -89,6 +90,15 @@ class VideoSource:
     def close(self) -> None:
         """Frees the device or file."""
         self._capture.release()
+
+    def _wound_back(self) -> bool:
+        """Whether FFmpeg finds the first frame again; it never says that it cannot, so the frame is the proof."""
+        return self._capture.set(cv2.CAP_PROP_POS_FRAMES, 0) and self._capture.grab()
+
+    def _opened_again(self) -> bool:
+        """Likewise for films without an index, such as .ts and .mpg, which cannot be wound back."""
+        with quiet_native_log():
+            return self._capture.open(ffmpeg_name(Path(self._name)), cv2.CAP_FFMPEG) and self._capture.grab()
 
     def _grab(self) -> tuple[bool, float]:
         """Takes the next picture as it came; the time is that before it is decoded, which is part of its latency."""

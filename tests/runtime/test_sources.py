@@ -100,6 +100,28 @@ def test_video_loops(video: Path) -> None:
     source.close()
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [(".ts", "libx264"), (".h264", "libx264"), (".mpg", "mpeg2video")])
+def test_a_film_without_an_index_starts_again(suffix: str, codec: str, tmp_path: Path) -> None:
+    """FFmpeg cannot wind these back, and a loop over them went round for ever without a frame."""
+    av = pytest.importorskip("av", reason="PyAV is not made for this processor")
+    path = tmp_path / f"film{suffix}"
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for value in range(0, 240, 20):
+            shade = av.VideoFrame.from_ndarray(np.full((48, 64, 3), value, np.uint8), format="bgr24")
+            film.mux(stream.encode(shade))
+        film.mux(stream.encode(None))
+    source = open_source(str(path))
+    first = [round(float(frame.pixels.mean()) / 20) for frame in frames(source)]
+    assert first == list(range(12))
+    assert source.rewind()
+    again = list(frames(source))
+    assert [round(float(frame.pixels.mean()) / 20) for frame in again] == first
+    assert [frame.index for frame in again] == list(range(12))
+    source.close()
+
+
 def test_image_and_folder(tmp_path: Path) -> None:
     for name in ("b.png", "a.jpg", "sub/c.bmp", ".hidden.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
