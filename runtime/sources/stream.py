@@ -48,7 +48,8 @@ def open_stream(url: str) -> VideoSource:
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        known = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        # What the name service would be asked for: two dots in a row, for one, are no name.
+        known = bool((parts.hostname or "").encode("idna")) and (parts.port is None or parts.port > 0)
     except ValueError:
         known = False
     if not known:

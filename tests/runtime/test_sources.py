@@ -169,6 +169,8 @@ def test_grey_deep_and_transparent_pictures_become_8_bit_colour(tmp_path: Path) 
         ("v4l2:///dev/video98?size=big", "expected WIDTHxHEIGHT"),
         ("v4l2:///dev/null", "/dev/null is no camera"),
         ("rtsp:///path", "is not an address"),
+        ("rtsp://camera..local/1", "is not an address"),
+        (f"http://{'a' * 64}.local/1", "is not an address"),
         ("ftp://example.org/x.mp4", "is not a source this version knows"),
         ("synthetic://nothing", "is not a source this version knows"),
         ("http://127.0.0.1:9/stream", "gives no pictures"),
