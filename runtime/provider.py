@@ -11,6 +11,7 @@ import importlib
 import operator
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from functools import cache, cached_property
 from typing import IO, Any
@@ -25,6 +26,7 @@ _PROVIDERS = (
     ("tensorflow", "tensorflow", "lite.Interpreter", "lite.experimental.load_delegate", "tensorflow"),
 )
 _CHOICE = "EDGEWREN_PROVIDER"
+_MAX_LOG_BYTES = 1 << 16
 
 
 @value
@@ -98,26 +100,62 @@ def quiet_native_log() -> Iterator[list[str]]:
     """Holds back what native code writes to stderr, and hands over the lines that are not mere notices.
 
     litert prints an ``INFO:`` line for every interpreter that no variable silences; it would stand between a user and
-    the one error line that matters. Lines that are warnings or errors are collected, not lost.
+    the one error line that matters. Lines that are warnings or errors are collected, not lost. Of several threads that
+    do so at once each gets what all of them wrote meanwhile: the process has one stderr.
     """
     lines: list[str] = []
     try:
-        saved = os.dup(2)
+        held = _native_log.hold()
     except OSError:
         yield lines
         return
-    with _scratch_file() as buffer:
+    try:
+        yield lines
+    finally:
+        text = _native_log.release(*held)
+        lines += [line for line in text.splitlines() if line.strip() and not line.startswith("INFO:")]
+
+
+class _NativeLog:
+    """Where stderr leads while anybody holds it back; whoever is the last to stop, in any order, puts it right."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._stderr = -1
+        self._log: IO[bytes] | None = None
+
+    def hold(self) -> tuple[IO[bytes], int]:
+        """Begins to hold it back; returns the log, and where in it that is.
+
+        Raises:
+            OSError: There is no stderr.
+        """
+        with self._lock:
+            log = self._log or self._redirect()
+            self._holders += 1
+            return log, os.fstat(log.fileno()).st_size
+
+    def release(self, log: IO[bytes], start: int) -> str:
+        """No longer holds it back; returns what was written since, as far as it is of use."""
+        with self._lock:
+            self._holders -= 1
+            text = os.pread(log.fileno(), _MAX_LOG_BYTES, start)
+            if not self._holders:
+                os.dup2(self._stderr, 2)
+                os.close(self._stderr)
+                log.close()
+                self._log = None
+            return text.decode("utf-8", "replace")
+
+    def _redirect(self) -> IO[bytes]:
         if sys.stderr is not None:  # Daemons have none.
             sys.stderr.flush()
-        os.dup2(buffer.fileno(), 2)
-        try:
-            yield lines
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            buffer.seek(0)
-            text = buffer.read(1 << 16).decode("utf-8", "replace")
-            lines += [line for line in text.splitlines() if line.strip() and not line.startswith("INFO:")]
+        self._stderr = os.dup(2)
+        log = _scratch_file()
+        os.dup2(log.fileno(), 2)
+        self._log = log
+        return log
 
 
 def _scratch_file() -> IO[bytes]:
@@ -126,3 +164,6 @@ def _scratch_file() -> IO[bytes]:
     import tempfile
 
     return tempfile.TemporaryFile()
+
+
+_native_log = _NativeLog()

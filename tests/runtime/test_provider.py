@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -126,3 +127,22 @@ def test_native_notices_are_held_back_and_warnings_handed_over(capfd: pytest.Cap
     assert lines == ["WARNING: careful"]
     print("afterwards", file=sys.stderr)
     assert capfd.readouterr().err == "afterwards\n"
+
+
+def test_stderr_is_back_whichever_of_two_threads_ends_first(capfd: pytest.CaptureFixture[str]) -> None:
+    """As two threads do that open models at once: the second begins before the first ends, and ends after it."""
+    before = os.fstat(2)
+    first, second = quiet_native_log(), quiet_native_log()
+    os.write(2, b"before\n")
+    ours = first.__enter__()
+    os.write(2, b"WARNING: one\n")
+    theirs = second.__enter__()
+    os.write(2, b"WARNING: two\n")
+    first.__exit__(None, None, None)
+    os.write(2, b"WARNING: three\n")
+    second.__exit__(None, None, None)
+    assert (os.fstat(2).st_dev, os.fstat(2).st_ino) == (before.st_dev, before.st_ino)
+    os.write(2, b"afterwards\n")
+    assert capfd.readouterr().err == "before\nafterwards\n"
+    assert ours == ["WARNING: one", "WARNING: two"]
+    assert theirs == ["WARNING: two", "WARNING: three"]
