@@ -24,6 +24,8 @@ _WEAK = "under-voltage"
 _JOIN = "sudo usermod -aG video $USER, then log in again"
 # Names of a Raspberry Pi's own receivers and processors of pictures; what else is a sub-device is a sensor.
 _NO_SENSOR = re.compile(r"csi|isp|cfe|unicam|codec", re.IGNORECASE)
+# How the names of its devices begin that are receivers, processors and decoders of pictures: every board has some.
+_NO_CAMERA = ("unicam", "rp1-cfe", "bcm2835-isp", "pispbe", "bcm2835-codec", "rpi-hevc-dec", "rpivid")
 
 
 def processor() -> Check:
@@ -51,7 +53,7 @@ def disk() -> Check:
 
 def camera() -> Check:
     """Cameras that Video4Linux knows."""
-    devices = sorted(glob.glob(_DEVICES))
+    devices = [device for device in sorted(glob.glob(_DEVICES)) if not _name(device).startswith(_NO_CAMERA)]
     if not devices:
         return Check("camera", True, "none found; videos, images and network streams work without one")
     if not any(os.access(device, os.R_OK | os.W_OK) for device in devices):
@@ -123,8 +125,13 @@ def power() -> Check:
 
 def _label(device: str) -> str:
     """What the driver calls a camera, in brackets."""
-    name = board.read(board.SYSFS / "class/video4linux" / Path(device).name / "name").strip()
+    name = _name(device)
     return f" ({name})" if name else ""
+
+
+def _name(device: str) -> str:
+    """What the driver calls a device; empty where it does not say."""
+    return board.read(board.SYSFS / "class/video4linux" / Path(device).name / "name").strip()
 
 
 def _sensors() -> list[str]:

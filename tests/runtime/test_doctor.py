@@ -187,6 +187,22 @@ def test_cameras_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert hardware.camera() == doctor.Check("camera", True, f"{tmp_path}/video0 (HD Pro Webcam C920)")
 
 
+def test_decoders_and_receivers_are_no_cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of a Raspberry Pi 4 and 5, which have most of these with nothing plugged in."""
+    codecs = ("bcm2835-codec-decode", "bcm2835-isp-capture0", "rpi-hevc-dec", "pispbe-input")
+    for at, name in enumerate((*codecs, "rp1-cfe-csi2_ch0", "unicam-image"), 10):
+        put(tmp_path / f"video{at}", "")
+        put(tmp_path / f"class/video4linux/video{at}/name", f"{name}\n")
+    monkeypatch.setattr(board, "SYSFS", tmp_path)
+    monkeypatch.setattr(hardware, "_DEVICES", str(tmp_path / "video*"))
+    found = hardware.camera()
+    assert found.ok
+    assert found.detail.startswith("none found")
+    put(tmp_path / "video0", "")
+    put(tmp_path / "class/video4linux/video0/name", "USB Display Camera\n")
+    assert hardware.camera().detail == f"{tmp_path}/video0 (USB Display Camera)"
+
+
 def test_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(board, "free_memory_mb", lambda: 80.2)
     assert hardware.memory().detail == "80 MiB free"
