@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Literal
 
 from runtime.card import DecoderSpec, Labels, OutputBinding
+from runtime.engine import TensorSpec
 from runtime.errors import InputError
 from runtime.foreign.grid import anchors_per_cell
 from runtime.foreign.layout import Layout, Seen
@@ -24,6 +25,8 @@ from runtime.values import value
 
 _ULTRALYTICS = Fitting(ZERO_TO_ONE, "letterbox")
 _YOLOX = Fitting(PIXELS, "letterbox", color="bgr", position="top-left")
+# A score between 0 and 1 is lost where numbers are stored in larger steps than this.
+_LARGEST_STEP = 0.5
 _YOLOX_ASSUMED = "this is YOLOX (one candidate per cell, with an objectness): picture at the top left"
 
 
@@ -46,7 +49,8 @@ def recognise(seen: Seen) -> Layout | None:
     """One output of one of the shapes in the module's table.
 
     Raises:
-        InputError: The task is another one, the label file does not fit, or the numbers of a trial run are no boxes.
+        InputError: The task is another one, the label file does not fit, the numbers of a trial run are no boxes, or
+            the output was quantised so coarsely that it holds no scores.
     """
     if seen.metadata.task not in ("", "detect", "classify"):
         raise InputError(
@@ -62,6 +66,7 @@ def recognise(seen: Seen) -> Layout | None:
         return None
     shape, labels = _choose(shapes, seen)
     units = probe(seen, output, shape.axis, scores_from=shape.fields - shape.classes)
+    _check_step(seen, output)
     return Layout(
         task="detect",
         outputs=(OutputBinding(output.name, "prediction"),),
@@ -70,6 +75,20 @@ def recognise(seen: Seen) -> Layout | None:
         fitting=shape.fitting,
         assumptions=shape.assumed,
     )
+
+
+def _check_step(seen: Seen, output: TensorSpec) -> None:
+    """Refuses boxes in pixels and scores in one 8-bit tensor: at 640 pixels its steps are 2.5, and all scores are 0."""
+    maker = seen.graph.maker(seen.graph.outputs[0])
+    step = output.scale
+    if maker is not None and maker.name == "DEQUANTIZE" and maker.inputs:
+        step = seen.graph.tensors[maker.inputs[0]].scale
+    if step > _LARGEST_STEP:
+        raise InputError(
+            f"{seen.path} has an output '{output.name}' quantised in steps of {step:.3g}, which hold no scores",
+            f"expected boxes and scores in steps of at most {_LARGEST_STEP:g}",
+            "export it with boxes as fractions of the input's sides, or without quantising its output",
+        )
 
 
 def _shapes(shape: tuple[int, ...], size: tuple[int, int]) -> list[_Shape]:

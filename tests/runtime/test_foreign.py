@@ -181,6 +181,30 @@ def test_ultralytics_metadata(name: str, text: str, names: bool, tmp_path: Path)
         assert card.assumptions == ()
 
 
+@pytest.mark.parametrize("dequantized", [False, True])
+@pytest.mark.parametrize(("largest", "message"), [(640, "in steps of 2.51, which hold no scores"), (100, "")])
+def test_pixels_and_scores_in_one_coarse_tensor_are_refused(
+    largest: float, message: str, dequantized: bool, tmp_path: Path
+) -> None:
+    """As ONNX converters quantise a decoded output: every score is 0, and nothing would ever be found."""
+    net, scale = ForeignNet((640, 640) if message else SIZE), np.float32(largest / 255)
+    rows = grid_rows((640, 640) if message else SIZE, 3, objectness=False).T[None].copy()
+    rows[0, 4, 5] = 0.9
+    stored = np.clip(np.rint(rows / scale) - 128, -128, 127).astype(np.int8)
+    assert ((stored[0, 4:] == -128).all()) == bool(message)
+    net.output("out", stored, float(scale), -128)
+    if dequantized:
+        real = net.tensor("real", stored.shape)
+        net.op("DEQUANTIZE", [net.graph.outputs.pop()], [real])
+        net.graph.outputs.append(real)
+    if not message:
+        assert card_of(net, tmp_path).decoder.name == "yolov8"
+        return
+    with pytest.raises(InputError) as caught:
+        card_of(net, tmp_path)
+    assert message in caught.value.line()
+
+
 def test_a_name_of_half_a_character_can_be_printed(tmp_path: Path) -> None:
     net = ForeignNet(SIZE)
     v8(net)
