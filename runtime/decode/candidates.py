@@ -110,10 +110,13 @@ class LookupPairs:
         self._table = np.concatenate(tables) if tables else None
 
     def __call__(self, stored: npt.NDArray[Any]) -> Floats:
-        """Function values of ``(n, 4)`` stored numbers, ``(n, 4)`` float32."""
+        """Function values of ``(n, 4)`` stored numbers, ``(n, 4)`` float32; 0 where a damaged one gives no number."""
         if self._table is not None:
             return self._table.take(stored.view(np.uint8) + _SECOND)
-        return np.hstack([self._functions[0](stored[:, :2]), self._functions[1](stored[:, 2:])])
+        values = np.hstack([self._functions[0](stored[:, :2]), self._functions[1](stored[:, 2:])])
+        # A box of no numbers overlaps nothing and everything: suppression would drop all others for it.
+        values[np.isnan(values)] = 0
+        return values
 
 
 _SECOND = np.array([0, 0, 256, 256], np.int16)

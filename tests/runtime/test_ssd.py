@@ -182,6 +182,14 @@ def test_certain_score_of_saturated_logits(name: str, activation: str) -> None:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("name", ["float16", "float32"])
+def test_boxes_of_no_numbers_stay_finite(name: str, activation: str) -> None:
+    outputs = make_outputs(name, 1, activation)
+    set_all(outputs, "box", np.nan)
+    assert np.isfinite(make_decoder(ssd_card(activation), outputs).decode(outputs, 0.0).boxes).all()
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("value", [1e4, -1e4, 3e38, -3e38, np.inf, -np.inf])
 def test_extreme_logits_stay_finite(value: float, activation: str) -> None:
     outputs = make_outputs("float32", 1, activation)

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from runtime.card import DecoderSpec, HeadSpec, InputSpec, Labels, ModelCard, OutputBinding
 from runtime.decode import make_decoder
 from runtime.decode.candidates import Candidates
+from runtime.detector import Detector
 from runtime.engine import TensorSpec
 from runtime.errors import InputError
+from runtime.preprocess import place
 from tests.runtime.test_card import make_card
 
 HEADS = (HeadSpec(32, ((115.0, 73.0), (119.0, 199.0)), 1.05), HeadSpec(16, ((12.0, 18.0), (37.0, 49.0)), 1.0))
@@ -45,6 +47,15 @@ class Outputs:
 
     def output_view(self, index: int) -> np.ndarray:
         return self._arrays[index]
+
+
+class WithInput(Outputs):
+    """One that takes pictures besides."""
+
+    inputs: tuple[TensorSpec, ...] = (TensorSpec("image", (1, 96, 64, 3), np.dtype(np.float32)),)
+
+    def __init__(self, outputs: Outputs) -> None:
+        super().__init__(list(outputs.outputs), outputs._arrays)
 
 
 def yolo_card() -> ModelCard:
@@ -128,6 +139,31 @@ def test_equals_the_paper(name: str, seed: int, score: float) -> None:
     np.testing.assert_allclose([row[0] for row in rows], [row[0] for row in firm], rtol=1e-4)
     for mine, theirs in zip(rows, firm, strict=True):
         np.testing.assert_allclose(mine[2], theirs[2], rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_box_of_no_numbers_takes_no_other_along(soft: bool) -> None:
+    """All others are found as if the damaged one were not there."""
+    outputs = make_outputs("float32", 3)
+    card = yolo_card()
+    detector = Detector(card, WithInput(outputs), score=0.2)
+    detector.soft_nms = soft
+    before = detector._finish(outputs, place(card.input, 64, 96))
+    boxes, objectness, classes = (
+        next(outputs.output_view(i) for i, spec in enumerate(outputs.outputs) if spec.name == f"{kind}_32")
+        for kind in SIZES
+    )
+    # An anchor that had nothing becomes the best of all.
+    at = np.unravel_index(int(objectness.argmin()), objectness.shape)[1:]
+    boxes[0, at[0], at[1], 4 * at[2] : 4 * at[2] + 4] = np.nan
+    objectness[0, at[0], at[1], at[2]] = classes[0, at[0], at[1], CLASSES * at[2]] = 80
+    classes[0, at[0], at[1], CLASSES * at[2] + 1 : CLASSES * at[2] + CLASSES] = -80
+    after = detector._finish(outputs, place(card.input, 64, 96))
+    assert len(after) == len(before) + 1 > 3
+    assert after.scores[0] == 1
+    np.testing.assert_array_equal(after.boxes[1:], before.boxes)
+    np.testing.assert_array_equal(after.scores[1:], before.scores)
+    assert np.isfinite(after.boxes).all()
 
 
 @pytest.mark.parametrize("name", FORMATS)
