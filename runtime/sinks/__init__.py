@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +12,7 @@ from runtime.errors import InputError
 from runtime.frame import Frame
 from runtime.grammar import OUTPUTS, VIDEO_SUFFIXES, shown
 from runtime.sources import Source
-from runtime.sources.images import IMAGE_SUFFIXES, ImageSource
+from runtime.sources.images import IMAGE_SUFFIXES
 
 _LIVE = ("display", "http", "mqtt", "mqtts")
 
@@ -50,10 +51,10 @@ def open_sink(uri: str, labels: tuple[str, ...], source: Source, *more: Source) 
         uri: ``json://-``, ``json://FILE``, ``FILE.mp4``, ``FILE.jpg`` or a folder.
         labels: Class names by class index.
         source: Where the frames come from; gives a video its frame rate.
-        more: Further sources; no picture of any is replaced.
+        more: Further sources; no picture and no film of any is replaced.
 
     Raises:
-        InputError: An unknown kind of name, or a place that cannot be written.
+        InputError: An unknown kind of name, a place that cannot be written, or one of the inputs.
     """
     scheme, separator, rest = uri.partition("://")
     if scheme in _LIVE:
@@ -67,6 +68,8 @@ def open_sink(uri: str, labels: tuple[str, ...], source: Source, *more: Source) 
     if separator:
         from runtime.sinks.json_lines import JsonSink
 
+        if rest != "-":
+            _check_no_original(rest, _originals(source, *more))
         return JsonSink(rest, labels)
     return _open_file(uri, labels, source, *more)
 
@@ -76,7 +79,8 @@ def _open_file(uri: str, labels: tuple[str, ...], source: Source, *more: Source)
     from runtime.sinks.pictures import FolderSink, PictureSink
     from runtime.sinks.video import VideoSink
 
-    path = Path(uri)
+    path, originals = Path(uri), _originals(source, *more)
+    _check_no_original(uri, originals)
     suffix = path.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return VideoSink(path, labels, source.fps, source.live)
@@ -84,8 +88,21 @@ def _open_file(uri: str, labels: tuple[str, ...], source: Source, *more: Source)
         return PictureSink(path, labels)
     if suffix and not path.is_dir():
         raise InputError(f"{uri} ends in {suffix}", f"expected {OUTPUTS}", "choose another output")
-    originals = [each for one in (source, *more) if isinstance(one, ImageSource) for each in one.paths]
     return FolderSink(path, labels, originals)
+
+
+def _originals(*sources: Source) -> list[Path]:
+    """The files that are read."""
+    return [path for source in sources for path in getattr(source, "paths", ())]
+
+
+def _check_no_original(name: str, originals: Sequence[Path]) -> None:
+    """Refuses an output that would take the place of what it is made of."""
+    if not os.path.isfile(name):
+        return
+    place = os.path.realpath(name)
+    if any(os.path.realpath(path) == place for path in originals):
+        raise InputError(f"{name} is an input as well as an output", "expected another file", "name another output")
 
 
 __all__ = ["Sink", "check_outputs", "open_sink"]

@@ -34,6 +34,7 @@ class VideoSource:
         driver_clock: Whether the capture tells the monotonic time at which the driver got the picture.
 
     Attributes:
+        paths: The file; none where there is no file.
         wanted: See :class:`runtime.sources.Asking`; only live sources ask.
     """
 
@@ -42,6 +43,7 @@ class VideoSource:
     ) -> None:
         self._capture = capture
         self._name = name
+        self.paths = [] if live else [Path(name)]
         self._index = 0
         self._grabbed = True
         self._driver_clock = driver_clock

@@ -209,6 +209,21 @@ def test_no_original_is_replaced(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a", "dog-2.png", "dog-3.png", "dog.png"]
 
 
+@pytest.mark.parametrize("output", ["{}", "./{}", "json://{}"])
+@pytest.mark.parametrize("name", ["film.mp4", "dog.png"])
+def test_an_input_is_no_output(name: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work would end by putting the annotated one in the original's place."""
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("dog.png", picture(1, 64, 48))
+    film = open_encoder(Path("film.mp4"), (64, 48), 10)
+    film.add(picture(1, 64, 48), 0)
+    film.close()
+    before = Path(name).read_bytes()
+    with pytest.raises(InputError, match=f"{name} is an input as well as an output"):
+        open_sink(output.format(name), LABELS, NoSource(), open_source(name))
+    assert Path(name).read_bytes() == before
+
+
 def test_one_frame_becomes_one_picture(tmp_path: Path) -> None:
     sink = open_sink(str(tmp_path / "out.png"), LABELS, NoSource())
     sink.write(Frame(picture(1, 80, 60), "bgr", "a.png"), found())
