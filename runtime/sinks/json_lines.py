@@ -49,8 +49,8 @@ class JsonSink:
         try:
             print(line, file=stream, flush=True)
         except BrokenPipeError:
-            # The reader (head, a closed pager) has gone: that is an end, not an error.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # The reader (head, a closed pager, a named pipe's) has gone: that is an end, not an error.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             raise KeyboardInterrupt from None
         except OSError as error:
             raise self._failed(error) from None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +89,20 @@ def test_json_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     sink.write(Frame(picture(1, 80, 60)), found())
     sink.close()
     assert json.loads(capsys.readouterr().out)["detections"][0]["label"] == "robin"
+
+
+def test_the_reader_of_a_named_pipe_may_go(tmp_path: Path) -> None:
+    """An end of the work like that of standard output's reader, which is another matter and stays as it is."""
+    pipe = tmp_path / "lines"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    sink = open_sink(f"json://{pipe}", LABELS, NoSource())
+    os.close(reader)
+    before = os.fstat(sys.stdout.fileno())
+    with pytest.raises(KeyboardInterrupt):
+        sink.write(Frame(picture(1, 64, 48)), found())
+    assert os.path.samestat(os.fstat(sys.stdout.fileno()), before)
+    sink.close()
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv", ".mov"])
