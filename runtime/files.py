@@ -90,13 +90,13 @@ def check_writable(path: Path) -> Path:
         InputError: It is a folder, its folder does not exist, or nothing can be created there.
     """
     action = "choose another output path"
-    if path.is_dir():
-        raise InputError(f"{path} is a folder", "expected a file name to write", action)
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: no such folder", f"expected a folder to write {path.name} in", action)
     import tempfile  # Takes its time, and most programs only read.
 
     try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder", "expected a file name to write", action)
+        if not path.parent.is_dir():
+            raise InputError(f"{path.parent}: no such folder", f"expected a folder to write {path.name} in", action)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.")
     except OSError as error:
         raise InputError(f"{path} cannot be written ({_reason(error)})", "", action) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -59,7 +60,8 @@ def open_source(uri: str) -> Source:
         InputError: An unknown kind of name, or something that cannot be read.
     """
     path = Path(uri)
-    if "://" not in uri and path.is_dir():
+    # Unlike the path's own method this one is silent about a name that is too long, or a folder above that is closed.
+    if "://" not in uri and os.path.isdir(path):
         return ImageSource(list_images(path))
     if "://" not in uri and path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageSource([check_file(path, "an image, a video or a folder of images")])

@@ -152,6 +152,8 @@ def test_grey_deep_and_transparent_pictures_become_8_bit_colour(tmp_path: Path) 
     [
         ("missing.jpg", "no such file"),
         ("missing.mp4", "no such file"),
+        ("x" * 300, r"cannot be read \(file name too long\); expected an image, a video"),
+        (f"{'x' * 300}.jpg", r"cannot be read \(file name too long\); expected an image, a video"),
         ("text.jpg", "is not a complete image"),
         ("half.jpg", "is not a complete image"),
         ("half.png", "is not a complete image"),
