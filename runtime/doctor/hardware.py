@@ -116,7 +116,9 @@ def power() -> Check:
     """Whether the supply is strong enough, and what has slowed the board down since it was started."""
     throttle = board.throttle()
     if throttle is None:
-        return Check("power", True, "throttling unknown (no vcgencmd)")
+        # It may be there and refuse, as it does whoever is not in the group video.
+        why = "vcgencmd does not say" if shutil.which("vcgencmd") else "no vcgencmd"
+        return Check("power", True, f"throttling unknown ({why})")
     before = f"; since the start: {', '.join(throttle.since_boot)}" if throttle.since_boot else ""
     detail = f"{', '.join(throttle.now) or 'not throttled'}{before}"
     good = _WEAK not in throttle.now

@@ -85,6 +85,8 @@ def test_throttle_bits(answer: str, slowed: bool | None, tmp_path: Path, monkeyp
     assert (bool(throttle.now) if throttle else None) is slowed
     power = checks()["power"]
     assert power.ok is not slowed or slowed is None
+    if slowed is None:
+        assert power.detail == "throttling unknown (vcgencmd does not say)"
     if slowed:
         assert "power supply" in power.fix
         assert power.detail == "under-voltage, throttled; since the start: under-voltage, throttled"
