@@ -117,7 +117,10 @@ def _runners(facts: dict[str, Any]) -> str:
 
 def _range(spec: dict[str, Any]) -> tuple[float, float]:
     """Smallest and largest real value of the input."""
-    ends = [pixel * s + o for pixel in (0, 255) for s in spec["scale"] for o in spec["offset"]]
+    channels = max(len(spec["scale"]), len(spec["offset"]))
+    # One number stands for all channels; of several, each goes with its own channel's.
+    scale, offset = (values * (channels // len(values)) for values in (spec["scale"], spec["offset"]))
+    ends = [pixel * s + o for pixel in (0, 255) for s, o in zip(scale, offset, strict=True)]
     return min(ends), max(ends)
 
 

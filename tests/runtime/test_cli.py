@@ -14,9 +14,14 @@ import cv2
 import numpy as np
 import pytest
 
+from runtime.card import InputSpec
 from runtime.cli import main
+from runtime.cli.info import _print_card
+from runtime.engine import TensorSpec
+from runtime.preprocess import pixel_table
 from runtime.sources import frames, open_source
 from tests.conftest import ROOT, needs_shared, picture, run_module
+from tests.runtime.test_card import make_card
 
 
 @pytest.fixture
@@ -155,6 +160,24 @@ def test_info(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert f"XNNPACK runs {facts['total']} of {facts['total']} ops in 1 partition(s)" in text
     assert "card: tiny, detect, 3 classes, decoder yolo" in text
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset"),
+    [
+        ((1 / 127.5,), (-1.0,)),
+        ((1 / 58.395, 1 / 57.12, 1 / 57.375), (-2.118, -2.036, -1.804)),
+        ((1.0,), (-103.9, -116.8, -123.7)),
+    ],
+)
+def test_info_gives_the_range_of_what_is_fed(
+    scale: tuple[float, ...], offset: tuple[float, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of networks whose channels differ no channel's scale goes with another's offset."""
+    spec = InputSpec("image", 64, 48, scale=scale, offset=offset)
+    fed = pixel_table(spec, TensorSpec("image", (1, 48, 64, 3), np.dtype(np.float32)))
+    _print_card(make_card(input=spec).to_dict())
+    assert f"real numbers {fed.min():.3g}..{fed.max():.3g}\n" in capsys.readouterr().out
 
 
 def test_bench(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
