@@ -147,7 +147,7 @@ def _print_card(card: dict[str, Any]) -> None:
         print(f"  {card['macs'] / 1e6:.1f} million multiply-accumulates")
     for row in card["accuracy"]:
         where, agreement = f"{row['images']} images of {row['dataset']}", f"agreement F1 {row['agreement_f1']:.1f} %"
-        if row["float_map50"] is None:
+        if None in (row["float_map50"], row["int8_map50"]):
             print(f"  {agreement} with float on {where}")
         else:
             print(f"  AP50 on {where}: float {row['float_map50']:.1f}, int8 {row['int8_map50']:.1f}, {agreement}")

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from runtime.card import InputSpec
+from runtime.card import Accuracy, InputSpec, ModelCard
 from runtime.cli import main
 from runtime.cli.info import _print_card
 from runtime.engine import TensorSpec
@@ -178,6 +178,16 @@ def test_info_gives_the_range_of_what_is_fed(
     fed = pixel_table(spec, TensorSpec("image", (1, 48, 64, 3), np.dtype(np.float32)))
     _print_card(make_card(input=spec).to_dict())
     assert f"real numbers {fed.min():.3g}..{fed.max():.3g}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("float_ap", "int8_ap"), [(40.0, None), (None, 39.0), (None, None)])
+def test_info_of_a_card_without_all_accuracies(
+    float_ap: float | None, int8_ap: float | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = Accuracy("val", 64, float_ap, float_ap, int8_ap, int8_ap, 95.0)
+    card = ModelCard.from_json(make_card(accuracy=(row,)).to_json())
+    _print_card(card.to_dict())
+    assert capsys.readouterr().out.endswith("  agreement F1 95.0 % with float on 64 images of val\n")
 
 
 def test_bench(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
