@@ -79,8 +79,17 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 
 def ffmpeg_name(path: Path) -> str:
-    """A path as FFmpeg takes it for one: what stands before a first colon, as in ``12:30.mp4``, would be a protocol."""
-    return os.path.join(os.curdir, path)
+    """A path as FFmpeg takes it for one: what stands before a first colon, as in ``12:30.mp4``, would be a protocol.
+
+    Raises:
+        InputError: A name that is not UTF-8: OpenCV would end the process.
+    """
+    name = os.path.join(os.curdir, path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{str(path)!a} is not UTF-8", "expected names in UTF-8", "rename it") from None
+    return name
 
 
 def check_writable(path: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from runtime.detections import Detections
 from runtime.draw import annotate
 from runtime.errors import RunError
-from runtime.files import check_writable
+from runtime.files import check_writable, ffmpeg_name
 from runtime.frame import Frame
 from runtime.sinks.encoder import Encoder, even, fit, open_encoder, plays
 
@@ -36,6 +36,7 @@ class VideoSink:
 
     def __init__(self, path: Path, labels: tuple[str, ...], fps: float | None, live: bool) -> None:
         self._path = check_writable(path)
+        ffmpeg_name(path)  # Refused now, not when the finished film is looked at.
         self._scratch = path.with_name(f".{path.stem[:60]}.{os.getpid()}.part{path.suffix}")
         self.labels = labels
         self._fps = fps or _DEFAULT_FPS

@@ -47,6 +47,7 @@ def open_stream(url: str) -> VideoSource:
 
 def _split(url: str) -> SplitResult:
     try:
+        url.encode()  # OpenCV would end the process over what is not UTF-8.
         parts = urlsplit(url)
         # What the name service would be asked for: two dots in a row, for one, are no name.
         known = bool((parts.hostname or "").encode("idna")) and (parts.port is None or parts.port > 0)

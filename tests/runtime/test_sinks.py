@@ -286,6 +286,7 @@ def test_no_frame_leaves_no_picture(tmp_path: Path) -> None:
         ("json://{tmp}/no/out.json", "no such folder"),
         ("{tmp}/no/out.mp4", "no such folder"),
         ("{tmp}/no/out.png", "no such folder"),
+        ("{tmp}/caf\udce9.mp4", r"caf\\udce9.mp4' is not UTF-8; expected names in UTF-8; rename it"),
         ("{tmp}/" + "x" * 300 + ".png", r"cannot be written \(file name too long\); choose another"),
         ("{tmp}/" + "x" * 300 + "/out.mp4", r"cannot be written \(file name too long\); choose another"),
         ("{tmp}/file/below", "cannot be made"),

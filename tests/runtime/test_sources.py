@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -93,6 +94,13 @@ def test_video_with_a_colon_in_its_name(video: Path, monkeypatch: pytest.MonkeyP
     assert [frame.source for frame in found] == ["2024-05-01T12:30:00.mp4"] * 12
 
 
+def test_a_video_whose_name_is_not_utf8_is_refused(video: Path) -> None:
+    """As old cameras and sticks have them; OpenCV crashes over such a name."""
+    named = video.rename(video.parent / os.fsdecode(b"caf\xe9.mp4"))
+    with pytest.raises(InputError, match=r"caf\\udce9.mp4' is not UTF-8; expected names in UTF-8; rename it"):
+        open_source(str(named))
+
+
 def test_video_loops(video: Path) -> None:
     source = open_source(str(video))
     indices = [frame.index for frame, _ in zip(frames(source, loop=True), range(30), strict=False)]
@@ -172,6 +180,7 @@ def test_grey_deep_and_transparent_pictures_become_8_bit_colour(tmp_path: Path) 
         ("v4l2:///dev/null", "/dev/null is no camera"),
         ("rtsp:///path", "is not an address"),
         ("rtsp://camera..local/1", "is not an address"),
+        ("http://127.0.0.1:9/\udce9", "is not an address"),
         (f"http://{'a' * 64}.local/1", "is not an address"),
         ("ftp://example.org/x.mp4", "is not a source this version knows"),
         ("synthetic://nothing", "is not a source this version knows"),
