@@ -56,6 +56,8 @@ def open_sink(uri: str, labels: tuple[str, ...], source: Source, *more: Source) 
     Raises:
         InputError: An unknown kind of name, a place that cannot be written, or one of the inputs.
     """
+    if not uri:
+        raise InputError("an output has no name", f"expected {OUTPUTS}", "give it one")
     scheme, separator, rest = uri.partition("://")
     if scheme in _LIVE:
         raise InputError(

@@ -59,6 +59,9 @@ def open_source(uri: str) -> Source:
     Raises:
         InputError: An unknown kind of name, or something that cannot be read.
     """
+    if not uri:
+        # A path would take it for the folder one stands in; more likely a shell's variable is not set.
+        raise InputError("an input has no name", f"expected {INPUTS}", "give it one")
     path = Path(uri)
     # Unlike the path's own method this one is silent about a name that is too long, or a folder above that is closed.
     if "://" not in uri and os.path.isdir(path):

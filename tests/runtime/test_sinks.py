@@ -276,6 +276,7 @@ def test_no_frame_leaves_no_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
+        ("", "an output has no name; expected json"),
         ("ftp://x", "is not an output"),
         (
             "display://0",

@@ -101,6 +101,15 @@ def test_a_video_whose_name_is_not_utf8_is_refused(video: Path) -> None:
         open_source(str(named))
 
 
+def test_no_name_is_not_the_folder_one_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that is not set would have all pictures there looked at."""
+    cv2.imwrite(str(tmp_path / "private.png"), picture(1, 40, 30))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="an input has no name; expected 0 or v4l2"):
+        open_source("")
+    assert len(list(frames(open_source(".")))) == 1
+
+
 def test_video_loops(video: Path) -> None:
     source = open_source(str(video))
     indices = [frame.index for frame, _ in zip(frames(source, loop=True), range(30), strict=False)]
