@@ -6,6 +6,7 @@ nothing had happened.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -48,6 +49,15 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self._items)
+
+    @property
+    def digest(self) -> bytes:
+        """Hash of pixels, boxes and classes: corrected labels are other pictures to train on."""
+        found = hashlib.sha256()
+        for item in self._items:
+            for array in item:
+                found.update(repr(array.shape).encode() + array.tobytes())
+        return found.digest()
 
     def __getitem__(self, index: int) -> Example:
         data, boxes, class_ids = self._items[index]

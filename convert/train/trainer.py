@@ -66,7 +66,8 @@ class Training:
     def key(self) -> str:
         """Identifies the training: a checkpoint of another one is not continued."""
         digest = hashlib.sha256(repr((self.recipe.source, self.recipe.train)).encode())
-        digest.update(repr([len(pool) for pool in self.pools]).encode())
+        for pool in self.pools:
+            digest.update(pool.digest)
         digest.update(self.trainee.key)
         return digest.hexdigest()
 

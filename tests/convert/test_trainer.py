@@ -139,6 +139,24 @@ def test_another_plan_starts_over(pools: tuple[Pool, ...], tmp_path: Path) -> No
         train(make(pools, tmp_path, stages=short))
 
 
+def test_corrected_labels_start_over(pools: tuple[Pool, ...], tmp_path: Path) -> None:
+    """As many pictures as before, and one box or one class is another."""
+    short = (Stage(32, 1),)
+    _, first = train(make(pools, tmp_path, stages=short))
+    data = dataset(tmp_path / "a", 3)
+    boxes, class_ids = data.truths[1].boxes.copy(), data.truths[1].class_ids.copy()
+    boxes[0, 0], class_ids[1] = 0.3, 1
+    for change in ({"boxes": boxes}, {"class_ids": class_ids}):
+        truths = (data.truths[0], replace(data.truths[1], **change), data.truths[2])
+        corrected = (Pool(replace(data, truths=truths), LABELS), pools[1])
+        with pytest.raises(KilledError):
+            train(replace(make(corrected, tmp_path, stages=short), progress=killer(1)))
+    # The same pictures, read again, are not other ones.
+    same = (Pool(data, LABELS), pools[1])
+    _, again = train(replace(make(same, tmp_path, stages=short), progress=killer(1)))
+    assert_same(again.weights, first.weights)
+
+
 def test_training_learns(pools: tuple[Pool, ...], tmp_path: Path) -> None:
     losses = []
 
