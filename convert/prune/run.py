@@ -116,7 +116,7 @@ def prune_by_pictures(
     where = find_relevance(whole, samples)
     pictures = Pictures([path for each in (folder, *more) for path in list_images(each)])
     tuner = ByPictures(whole, samples, where, pictures, plan.learning_rate, plan.seed)
-    return prune_detector(whole, plan, tuner, samples, where, place, norm_gains(source.model))
+    return prune_detector(whole, plan, tuner, samples, where, place, norm_gains(source.model), pictures.digest)
 
 
 def prune_detector(
@@ -127,6 +127,7 @@ def prune_detector(
     where: Floats | None,
     place: Workplace,
     gains: Mapping[str, Doubles] | None = None,
+    trained_on: bytes = b"",
 ) -> Pruned:
     """Prunes a detector.
 
@@ -138,6 +139,7 @@ def prune_detector(
         where: ``(n, rows, columns)`` relevance of places in them.
         place: The rest.
         gains: What a folded normalisation multiplied weights by, by layer.
+        trained_on: Identifies what the tuner trains on; rounds that were trained on something else are not taken up.
 
     Raises:
         BudgetError: The target cannot be met, or the first round loses too much.
@@ -149,7 +151,10 @@ def prune_detector(
         maps = tuple(resized(where, tuple(output.shape[1:3])) + _ANYWHERE for output in source.model.outputs)
     some = samples if samples is not None else _noise(source)
     scales = Scales(source, some, place.stopwatch) if place.stopwatch else None
-    store = _store(source.model, plan, place)
+    clock = place.stopwatch.name if place.stopwatch else ""
+    looked_at = b"" if samples is None else np.ascontiguousarray(samples).data
+    facts = repr((source.input, source.decoder, clock)).encode()
+    store = _store(source.model, plan, place, facts, looked_at, trained_on)
     measure = Measure(source, place.test)
     job = Job(source.model, plan, tuner, measure, samples, maps, scales, store, place.say, place.max_drop, gains or {})
     outcome = prune(job)
@@ -204,12 +209,16 @@ def _noise(source: SourceModel) -> Floats:
     return np.random.default_rng(0).random((2, *source.model.inputs[0].shape[1:]), np.float32)
 
 
-def _store(model: keras.Model, plan: PrunePlan, place: Workplace) -> Store:
-    digest = hashlib.sha256(repr((plan, place.max_drop)).encode())
+def _store(model: keras.Model, plan: PrunePlan, place: Workplace, *facts: bytes | memoryview) -> Store:
+    """Rounds of this pruning alone: of the same network and plan, fed, trained, timed and measured by the same."""
+    digest = hashlib.sha256(repr((plan, place.max_drop, model.input_shape)).encode())
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
-    if place.test is not None:
-        digest.update(f"{place.test.name} {len(place.test.truths)}".encode())
+    for fact in facts:
+        digest.update(hashlib.sha256(fact).digest())
+    for truth in place.test.truths if place.test is not None else ():
+        digest.update(f"{truth.path.name!a} {truth.path.stat().st_size}".encode())
+        digest.update(truth.boxes.tobytes() + truth.class_ids.tobytes())
     store = Store(place.folder, digest.hexdigest(), model)
     if place.fresh:
         store.clear()

@@ -48,4 +48,6 @@ def prune_by_recipe(
     labels = recipe.source.labels
     pools = tuple(Pool(open_recipe_data(data, recipe, session), labels) for data in recipe.train.data)
     tuner = ByLabels(recipe, pools, source.model, plan.learning_rate, plan.distil, plan.seed, place.folder)
-    return prune_detector(source, plan, tuner, samples, find_relevance(source, samples), place)
+    where = find_relevance(source, samples)
+    trained_on = b"".join([repr(recipe.train).encode(), *(pool.digest for pool in pools)])
+    return prune_detector(source, plan, tuner, samples, where, place, trained_on=trained_on)

@@ -9,6 +9,7 @@ hundred pictures cannot upset any statistics.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,11 @@ class Pictures:
 
     def __len__(self) -> int:
         return len(self._items)
+
+    @property
+    def digest(self) -> bytes:
+        """Hash of all of them."""
+        return hashlib.sha256(b"".join(hashlib.sha256(item.tobytes()).digest() for item in self._items)).digest()
 
     def __getitem__(self, index: int) -> Example:
         nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, np.bool_)

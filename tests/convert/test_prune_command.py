@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import keras
@@ -19,12 +20,17 @@ import numpy as np
 import pytest
 
 from convert.cli import main as convert
+from convert.data import Dataset
 from convert.importers import keras_file, load_source
 from convert.models.layers import NearestUpsample
 from convert.prune import command
 from convert.prune.measure import Scales
+from convert.prune.plan import PrunePlan, Target
+from convert.prune.run import Workplace, prune_detector
+from convert.prune.tune import LeaveAlone
 from convert.quantize import child, tflite
 from convert.quantize.heads import SplitModel
+from convert.source import SourceModel
 from convert.stopwatch import Timing
 from runtime.card import Pruning
 from runtime.commandline import run as guarded
@@ -33,6 +39,7 @@ from runtime.modelfile import require_card
 from tests.conftest import ROOT, picture
 from tests.convert.prune_family import chain, counted, mixed
 from tests.convert.small_nets import make, pictures, run
+from tests.convert.test_train_feed import dataset
 from tests.nets import tiny_detector
 
 PLAIN = "prune {d}/plain.keras -o {d}/out.keras --work {d}/work"
@@ -314,6 +321,35 @@ def test_times_are_those_of_the_quietest_moment(tiny_cfg: Path, monkeypatch: pyt
     monkeypatch.setattr("convert.prune.measure.split_heads", lambda source: source)
     scales = Scales(source, pictures(3, 64, 64), BusyWatch())
     assert [scales.time(small) for _ in range(3)] == [(16.0, 20.0), (8.0, 10.0), (8.0, 10.0)]
+
+
+def test_rounds_of_other_pictures_and_clocks_are_not_taken_up(
+    tiny_cfg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same weights, plan and folder; what the network is fed, trained, timed or measured by is another."""
+    monkeypatch.setattr("convert.prune.measure.to_tflite", lambda *_: bytes(1000))
+    monkeypatch.setattr("convert.prune.run.plot_points", lambda *_: None)
+    plan = PrunePlan(target=Target("ratio", 0.4), rank="l1", multiple=2, rounds=1)
+    source, large = load_source(tiny_cfg), load_source(tiny_cfg, input_size=(96, 96))
+    letterbox = dataclasses.replace(source, input=dataclasses.replace(source.input, resize="letterbox"))
+    data = dataset(tmp_path / "test", 2, source.labels.names)
+    boxes = data.truths[0].boxes * np.float32(0.9)
+    corrected = dataclasses.replace(data, truths=(dataclasses.replace(data.truths[0], boxes=boxes), data.truths[1]))
+    elsewhere = QuickWatch()
+    elsewhere.name = "another ruler"
+
+    def rounds(source: SourceModel, seed: int, trained_on: bytes, test: Dataset | None, watch: QuickWatch) -> int:
+        told: list[str] = []
+        place = Workplace(tmp_path / "work", False, test, None, watch, told.append)
+        samples = pictures(2, source.input.height, source.input.width, seed)
+        pruned = prune_detector(source, plan, LeaveAlone(), samples, None, place, trained_on=trained_on)
+        assert pruned.source.model.input_shape[1:3] == (source.input.height, source.input.width)
+        return sum("fitting and training" in text for text in told)
+
+    plain = (source, 1, b"", None, QuickWatch())
+    changes = ((0, letterbox), (0, large), (1, 2), (2, b"others"), (3, data), (3, corrected), (4, elsewhere))
+    others: list[Any] = [(*plain[:index], other, *plain[index + 1 :]) for index, other in changes]
+    assert [rounds(*each) for each in (plain, plain, *others)] == [1, 0, 1, 1, 1, 1, 1, 1, 1]
 
 
 def test_detector_in_a_file(tiny_cfg: Path, tmp_path: Path) -> None:
