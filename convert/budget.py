@@ -138,9 +138,14 @@ def _rounded(row: Accuracy) -> Accuracy:
     return dataclasses.replace(row, **figures)
 
 
+def exceeds(lost: float, allowed: float) -> bool:
+    """Whether more points were lost than may be; exactly as many are within the budget."""
+    return lost > allowed + _ROUNDING
+
+
 def _drop(row: Accuracy, budget: Budget) -> list[tuple[str, str, str]]:
     lost = drop(row)
-    if budget.max_drop is None or lost is None or lost <= budget.max_drop + _ROUNDING:
+    if budget.max_drop is None or lost is None or not exceeds(lost, budget.max_drop):
         return []
     seen, limit = _apart(lost, budget.max_drop)
     return [(f"int8 AP50 is {seen} points below float", f"at most {limit} points", "--max-drop")]

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from convert.budget import exceeds
 from convert.prune.aim import Aim
 from convert.prune.lineage import Lineage
 from convert.prune.measure import Scales
@@ -159,7 +160,7 @@ class _Run:
         first, last = self.state.points[0], self.state.points[-1]
         if self.job.max_drop is None or first.map50 is None or last.map50 is None:
             return False
-        return first.map50 - last.map50 > self.job.max_drop
+        return exceeds(first.map50 - last.map50, self.job.max_drop)
 
     def taken_back(self) -> Outcome:
         """The network before the last round.

@@ -363,6 +363,12 @@ def test_drop_within_the_budget(start: Start, whole: keras.Model) -> None:
     assert [point.map50 for point in outcome.points] == [90, 89, 88.5, 88]
 
 
+def test_drop_of_exactly_the_budget(start: Start, whole: keras.Model) -> None:
+    """As everywhere; in binary, 30.0 - 28.7 is a little more than 1.3."""
+    job = start(Target("macs", 0.7 * counted(whole)), measure=accuracy(30.0, 28.7), max_drop=1.3, rounds=1)
+    assert prune(job).stopped == ""
+
+
 def test_killed_and_gone_on(start: Start, whole: keras.Model, tmp_path: Path) -> None:
     target = Target("macs", 0.4 * counted(whole))
     straight = prune(start(target, store=Store(tmp_path / "straight", "", whole)))
