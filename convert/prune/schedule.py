@@ -142,6 +142,12 @@ class _Run:
             whole = self.job.whole
             point = self._point(0, whole, self.parts.everything, self._time(whole))
             self._keep(State(self.job.whole, self.parts.everything, (point,)))
+        if self.job.max_drop is not None and self.state.points[0].map50 == 0:
+            raise InputError(
+                "the whole network has AP50 0 on the images it is measured on",
+                "a budget needs images it finds something right in",
+                "check --test, --labels and --resize",
+            )
 
     def round(self, number: int) -> None:
         """Removes, fits, trains and measures once."""

@@ -369,6 +369,15 @@ def test_drop_of_exactly_the_budget(start: Start, whole: keras.Model) -> None:
     assert prune(job).stopped == ""
 
 
+def test_what_finds_nothing_cannot_be_held_to_a_budget(start: Start, whole: keras.Model) -> None:
+    """Classes of another order, or labels of none: no round could lose anything."""
+    trainer, target = Trainer(), Target("macs", 0.7 * counted(whole))
+    for measure in (accuracy(0.0), accuracy()):  # Asked again, the whole network is not measured again.
+        with pytest.raises(InputError, match=r"the whole network has AP50 0 .*; a budget needs images"):
+            prune(start(target, measure=measure, tuner=trainer, max_drop=1.0))
+    assert trainer.steps == []
+
+
 def test_killed_and_gone_on(start: Start, whole: keras.Model, tmp_path: Path) -> None:
     target = Target("macs", 0.4 * counted(whole))
     straight = prune(start(target, store=Store(tmp_path / "straight", "", whole)))
