@@ -150,6 +150,7 @@ def _plan(arguments: argparse.Namespace, target: Target | None) -> PrunePlan:
     if arguments.more and not arguments.data:
         raise InputError("--more without --data", "these are trained on beside others", "add --data DIR")
     _check_blocks(arguments, target, recipe)
+    _check_sparsity(arguments)
     return PrunePlan(
         target=target or Target("ratio", 0.5),
         remove=arguments.remove,
@@ -182,6 +183,23 @@ def _check_blocks(arguments: argparse.Namespace, target: Target | None, recipe: 
         )
     if not arguments.data:
         raise InputError("--remove blocks without --data", "blocks are judged by pictures", "add --data DIR")
+
+
+def _check_sparsity(arguments: argparse.Namespace) -> None:
+    """Zeros are the smallest weights, set once: no ranking, no training, no round to take back."""
+    flags = [name for name in ("rank", "more", "max_drop", "device") if getattr(arguments, name) not in (None, [])]
+    if arguments.sparsity and flags:
+        raise InputError(
+            f"--sparsity with --{flags[0].replace('_', '-')}",
+            "that is for removed channels",
+            "leave it out; python -m convert evaluate holds a file to a budget",
+        )
+    if arguments.sparsity and arguments.test and arguments.output.suffix != ".tflite":
+        raise InputError(
+            f"--sparsity with --test for {arguments.output}",
+            "only a .tflite is measured as it is written",
+            "leave it out; python -m convert evaluate measures the file",
+        )
 
 
 def _report(outcome: Outcome | None) -> None:
