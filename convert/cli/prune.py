@@ -194,6 +194,10 @@ def _check_sparsity(arguments: argparse.Namespace) -> None:
             "that is for removed channels",
             "leave it out; python -m convert evaluate holds a file to a budget",
         )
+    if arguments.sparsity and arguments.output.suffix == ".npz":
+        raise InputError(
+            f"--sparsity with output {arguments.output}", "expected -o OUT ending in .keras or .tflite", "choose one"
+        )
     if arguments.sparsity and arguments.test and arguments.output.suffix != ".tflite":
         raise InputError(
             f"--sparsity with --test for {arguments.output}",

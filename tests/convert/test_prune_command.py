@@ -115,6 +115,7 @@ CASES: list[tuple[str, str]] = [
     (f"{CFG} --sparsity 2:4 --data {{d}}/photos --more {{d}}/photos", "--sparsity with --more"),
     (f"{CFG} --sparsity 2:4 --device pi@board", "--sparsity with --device"),
     (f"{CFG} --sparsity 2:4 --test {{d}}/photos", "out.keras; only a .tflite is measured as it is written"),
+    ("prune playing-cards -o {d}/out.npz --sparsity 2:4", "out.npz; expected -o OUT ending in .keras or .tflite"),
     ("prune playing-cards -o {d}/out.npz --macs 90M --remove blocks", "--remove blocks of a recipe that is trained"),
     (f"{CFG} --ratio 0.5 --data {{d}}/void", "void holds no images"),
     (f"{CFG} --ratio 0.5 --rank taylor", "--rank taylor without --data"),
