@@ -104,8 +104,8 @@ class _Finder:
 
     def find(self, label: Path, filename: str) -> Path | None:
         place = self._images / label.relative_to(self._texts)
-        # Windows tools write whole paths.
-        named = place.with_name(filename.replace("\\", "/").rpartition("/")[2] or place.name)
+        # Windows tools write whole paths. Joined, for with_name() refuses a dot with an error of its own.
+        named = place.parent / (filename.replace("\\", "/").rpartition("/")[2] or place.name)
         same = self._by_stem.get(place.with_suffix(""), [])
         if same and named not in same:
             return same[0]

@@ -75,6 +75,14 @@ def test_parts_and_other_encodings(tmp_path: Path) -> None:
     assert [len(truth.boxes) for truth in dataset.truths] == [2, 1, 1]
 
 
+@pytest.mark.parametrize("filename", [".", "..", "C:\\cards\\.", "cards/"])
+def test_filename_that_names_no_file(filename: str, tmp_path: Path) -> None:
+    """The picture has the label's own name, so nothing is lost."""
+    folder = write_voc(tmp_path, PHOTOS)
+    (folder / "b.xml").write_text(xml_text(PHOTOS[1], filename))
+    assert [truth.path.stem for truth in read_dataset(folder, strict=True).truths] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("filename", ["photo.png", "C:\\cards\\photo.png", "/home/me/photo.png"])
 def test_renamed_label_is_found_by_filename(filename: str, tmp_path: Path) -> None:
     folder = write_voc(tmp_path, PHOTOS)
