@@ -47,6 +47,10 @@ CFG_ERRORS: dict[str, tuple[Edit, str]] = {
         replace("size=3", "size=3\nstretch_sway=1"),
         r"\[convolutional\] has stretch_sway=1; this option changes the result",
     ),
+    "stride and dilation": (
+        replace("stride=2", "stride=2\ndilation=2"),
+        r"line \d+ \[convolutional\] has stride=2 with dilation=2; expected one of them to be 1",
+    ),
     "shortcut with a factor": (
         replace("from=-2", "from=-2\nalpha=0.5"),
         r"line \d+ \[shortcut\] has alpha=0\.5; expected 1: other factors change the result",

@@ -134,9 +134,13 @@ def _convolutional(network: Network, section: Section) -> Any:
     kernel = network.weights.take(section, "weights", (filters, channels // groups, size, size))
 
     x, arguments = _pad(network, section, x, size)
+    depthwise = groups == channels and groups > 1
+    if not depthwise and arguments["dilation_rate"] > 1 and max(arguments["strides"]) > 1:
+        # Keras has no such layer, though Darknet has.
+        seen = f"stride={max(arguments['strides'])} with dilation={arguments['dilation_rate']}"
+        raise InputError(f"{section.where('dilation')} has {seen}", "expected one of them to be 1")
     arguments |= {"use_bias": not normalised, "name": _name(section, "conv")}
     bias = [] if normalised else [biases]
-    depthwise = groups == channels and groups > 1
     if depthwise:
         multiplier = filters // groups
         layer = keras.layers.DepthwiseConv2D(size, depth_multiplier=multiplier, **arguments)
