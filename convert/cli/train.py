@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from convert.cli.report import print_summary, teller
 from convert.recipe import Recipe, TrainedRecipe, load_recipe, save_recipe, weights_file
-from convert.train.recipe import FolderRecipe, LocalFile, RemoteFile
+from convert.train.recipe import FolderRecipe, LocalFile, RemoteFile, TrainRecipe
 from runtime.commandline import count, seed
 from runtime.errors import InputError
 
@@ -94,9 +94,13 @@ def _with_rounding(recipe: Recipe, own: Path | None) -> Recipe:
     recipe = qat_recipe(recipe)
     if own is None or recipe.train is None:
         return recipe
-    stages = tuple(dataclasses.replace(stage, shares=()) for stage in recipe.train.stages)
-    data = (FolderRecipe(str(own.resolve())),)
-    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, stages=stages, data=data))
+    return dataclasses.replace(recipe, train=_on_one_folder(recipe.train, own))
+
+
+def _on_one_folder(plan: TrainRecipe, folder: Path) -> TrainRecipe:
+    """A training on somebody's own pictures; the shares of its stages are for the recipe's several sources."""
+    stages = tuple(dataclasses.replace(stage, shares=()) for stage in plan.stages)
+    return dataclasses.replace(plan, stages=stages, data=(FolderRecipe(str(folder.resolve())),))
 
 
 def _train_rounded(recipe: Recipe, data: Dataset | None, session: Session, fresh: bool) -> int:
@@ -127,7 +131,8 @@ def _own(recipe: Recipe, name: str, folder: Path, data: Dataset) -> Recipe:
         source=dataclasses.replace(recipe.source, weights=f"{name}.npz", labels=data.names),
         calibration=FolderRecipe(path),
         evaluation=None,
-        train=dataclasses.replace(recipe.train, data=(FolderRecipe(path),), start=_absolute(recipe)),
+        train=dataclasses.replace(_on_one_folder(recipe.train, folder), start=_absolute(recipe)),
+        qat=dataclasses.replace(recipe.qat, shares=()) if recipe.qat else None,
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from convert.cli import main as convert
 from convert.data import read_dataset
 from convert.data.scenes import scenes_folder
-from convert.recipe import TrainedRecipe, load_recipe, save_recipe
+from convert.recipe import Recipe, TrainedRecipe, load_recipe, save_recipe
 from convert.train.recipe import FolderRecipe, ScenesRecipe
 from convert.train.session import Session, run_training
 from runtime.errors import InputError, RunError
@@ -70,6 +70,32 @@ def test_own_pictures_to_a_model_file(
     assert card.source.provenance == tuple(record["provenance"])
     assert card.delegation is not None
     assert (card.delegation.delegated, card.delegation.partitions) == (card.delegation.total, 1)
+
+
+def test_own_pictures_with_a_recipe_of_several_sources(
+    pictures: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shares of these sources say nothing about the one folder there is now."""
+    text = recipe.read_text().replace("steps = 2 }", "steps = 1, shares = [0.3, 0.7] }").replace("\ndata = []", "")
+    more = '\n[[train.data]]\npath = "a"\n[[train.data]]\npath = "b"\n[qat]\nshares = [0.3, 0.7]\n'
+    recipe.write_text(text + more)
+    loaded = load_recipe(str(recipe))
+    assert loaded.train is not None
+    assert [stage.shares for stage in loaded.train.stages] == [(0.3, 0.7)] * 2
+    monkeypatch.chdir(tmp_path)
+    trained: list[Recipe] = []
+
+    def weights(recipe: Recipe, *_: object) -> Path:
+        trained.append(recipe)
+        return tmp_path / "mine.npz"
+
+    monkeypatch.setattr("convert.train.session.run_training", weights)
+    assert convert(["train", str(recipe), "--data", str(pictures), "--name", "mine"]) == 0
+    # What it leaves can be read again.
+    for made in (trained[0], load_recipe(str(tmp_path / "mine.toml"))):
+        assert made.train is not None
+        assert [stage.shares for stage in made.train.stages] == [(), ()]
+        assert len(made.train.data) == 1
 
 
 def test_objects_that_nothing_is_learnt_of_are_told(
