@@ -83,6 +83,7 @@ class Session:
         self._detector = self._open_model(model, options.threads)
         self._source: Source | None = None
         self._pipeline: Pipeline | None = None
+        self._interrupted: Pipeline | None = None
         self._over = threading.Event()
         self._offered = 0.0
         self._gauges = Gauges(self.notices)
@@ -182,11 +183,12 @@ class Session:
             self._pipeline = pipeline
             if self._switcher.prepared:
                 # It was ready before this pipeline was there to be interrupted.
-                pipeline.stop()
+                self._interrupt()
             with pipeline:
                 while not self._over.is_set() and self._turn(pipeline):
                     pass
-            if self._over.is_set() or not self._switched():
+            # What it was interrupted for may be wanted no longer: then the same goes on.
+            if self._over.is_set() or not (self._switched() or self._interrupted is pipeline):
                 return
 
     def stop(self) -> None:
@@ -326,8 +328,9 @@ class Session:
         self._switcher.want(**parts)
 
     def _interrupt(self) -> None:
-        if self._pipeline:
-            self._pipeline.stop()
+        if pipeline := self._pipeline:
+            self._interrupted = pipeline
+            pipeline.stop()
 
     def _failed(self, running: Target, error: EdgewrenError | OSError) -> None:
         self.settings.replace(model=running.model, source=running.source)

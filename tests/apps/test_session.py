@@ -294,6 +294,37 @@ def test_a_change_that_is_ready_between_two_pipelines_is_made(stage: Stage, monk
         running.wait(lambda: running.newest().labels[0] == "cat")
 
 
+def test_a_wish_in_the_moment_another_is_ready_does_not_end_the_session(stage: Stage) -> None:
+    """What was ready is given up, and there is nothing to take in the place of it yet."""
+    taken = threading.Event()
+
+    def third() -> Seer:
+        taken.wait(10)
+        return Seer(("owl", "robin"))
+
+    def ready() -> None:
+        session.change({"model": "third"})
+        session._interrupt()
+
+    def late() -> Any:
+        switcher.take = take  # type: ignore[method-assign]
+        until(lambda: not switcher.prepared, seconds=10)
+        change = take()
+        taken.set()
+        return change
+
+    stage.models["third.tflite"] = lambda: Seer(("owl", "robin"))
+    session = stage.session("small.tflite", "camera", "--also-model", "large.tflite", "--also-model", "third.tflite")
+    stage.models["third.tflite"] = third
+    switcher, take = session._switcher, session._switcher.take
+    switcher._ready, switcher.take = ready, late  # type: ignore[method-assign]
+    with Running(session) as running:
+        running.newest()
+        session.change({"model": "large"})
+        running.wait(lambda: running.newest().labels[0] == "owl")
+        assert session.state()["model"] == "third"
+
+
 class Camera:
     """Gives frames until it is unplugged; then opening fails until it is plugged in."""
 
