@@ -332,8 +332,8 @@ class Session:
             self._interrupted = pipeline
             pipeline.stop()
 
-    def _failed(self, running: Target, error: EdgewrenError | OSError) -> None:
-        self.settings.replace(model=running.model, source=running.source)
+    def _failed(self, wanted: Target, error: EdgewrenError | OSError) -> None:
+        self.settings.replace(model=wanted.model, source=wanted.source)
         self.notices.set("change", str(error), lasting=False)
 
     def _switched(self) -> bool:

@@ -48,7 +48,8 @@ class Switcher:
         open_model: Opens the model of a name, with so many threads.
         open_source: Opens the source of a name.
         ready: Called in the thread when a change can be taken.
-        failed: Called in the thread when a change cannot be made, with what goes on running.
+        failed: Called in the thread when a change cannot be made, with what is wanted now: what goes on running, or
+            what was asked for meanwhile.
     """
 
     def __init__(
@@ -146,4 +147,5 @@ class Switcher:
         with self._lock:
             if self._wanted == target:
                 self._wanted = self.running
-        self._failed(self.running, error)
+            wanted = self._wanted
+        self._failed(wanted, error)

@@ -233,6 +233,29 @@ def test_a_change_that_the_system_refuses_is_a_notice_and_the_next_one_is_made(s
         running.wait(lambda: running.newest().frame.source == "other")
 
 
+def test_a_change_that_fails_leaves_a_newer_wish_alone(stage: Stage) -> None:
+    """Otherwise the page would name the old source for ever, and choosing that would change nothing."""
+    asked, gone = threading.Event(), threading.Event()
+
+    def fail() -> Any:
+        asked.set()
+        gone.wait(10)
+        raise InputError("no camera at gone")
+
+    stage.sources["gone"] = fail
+    arguments = ("small.tflite", "camera", "--also-source", "gone", "--also-source", "other")
+    with Running(stage.session(*arguments)) as running:
+        running.newest()
+        running.session.change({"source": "gone"})
+        assert asked.wait(10)
+        running.session.change({"source": "other"})
+        gone.set()
+        running.wait(lambda: running.newest().frame.source == "other")
+        assert running.session.state()["source"] == "other"
+        running.session.change({"source": "camera"})
+        running.wait(lambda: running.newest().frame.source == "camera")
+
+
 def test_a_defect_between_two_results_ends_the_session() -> None:
     """Otherwise the smooth page would stand still while all seems well."""
     failed = threading.Event()
