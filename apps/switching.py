@@ -67,6 +67,7 @@ class Switcher:
         self._ready = ready
         self._failed = failed
         self._prepared: Prepared | None = None
+        self._error: BaseException | None = None
         self._closed = False
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -81,11 +82,17 @@ class Switcher:
 
     @property
     def prepared(self) -> bool:
-        """Whether a change can be taken."""
-        return self._prepared is not None
+        """Whether there is a change to take, or a defect."""
+        return self._prepared is not None or self._error is not None
 
     def take(self) -> Prepared | None:
-        """The change that can be made now, if any; it counts as made."""
+        """The change that can be made now, if any; it counts as made.
+
+        Raises:
+            BaseException: Opening failed in a way it does not expect: a defect, after which no wish would be granted.
+        """
+        if self._error:
+            raise self._error
         with self._lock:
             prepared, self._prepared = self._prepared, None
             if prepared and prepared.target != self._wanted:
@@ -105,6 +112,13 @@ class Switcher:
             prepared.close()
 
     def _work(self) -> None:
+        try:
+            self._grant()
+        except BaseException as error:
+            self._error = error
+            self._ready()
+
+    def _grant(self) -> None:
         while (target := self._next()) is not None:
             try:
                 prepared = self._open(target)

@@ -286,6 +286,22 @@ def test_a_defect_in_the_upkeep_ends_the_session(stage: Stage, monkeypatch: pyte
         session.run((), paced=False)
 
 
+def test_a_defect_in_opening_what_is_wanted_ends_the_session(stage: Stage) -> None:
+    """Otherwise no wish would be granted any more while all seems well."""
+
+    def fail() -> Any:
+        raise RuntimeError("a defect")
+
+    stage.sources["broken"] = fail
+    session = stage.session("small.tflite", "camera", "--also-source", "broken")
+    limit = threading.Timer(10, session.stop)
+    limit.start()
+    session.change({"source": "broken"})
+    with pytest.raises(RuntimeError, match="a defect"), session:
+        session.run((), paced=False)
+    limit.cancel()
+
+
 def test_the_last_of_many_wishes_counts_and_nothing_is_left_over(stage: Stage) -> None:
     arguments = ("small.tflite", "camera", "--also-model", "large.tflite", "--also-source", "other")
     with Running(stage.session(*arguments)) as running:
