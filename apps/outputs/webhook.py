@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from http.client import HTTPException
+from typing import Any
 from urllib.parse import urlsplit
 
 from apps.moment import Event, Figures, Moment
@@ -24,11 +25,21 @@ _PAUSES_S = (1.0, 3.0)  # between tries
 _FLUSH_S = 3.0
 
 
+class _Straight(urllib.request.HTTPRedirectHandler):
+    """Follows nobody: Python's client would go there with a GET, and without the event."""
+
+    def redirect_request(self, *answer: Any, **named: Any) -> None:
+        """Leaves the answer to be an error."""
+
+
+_OPENER = urllib.request.build_opener(_Straight)
+
+
 class WebhookOutput:
     """Posts events to a URL from a thread of its own, in order; the session never waits.
 
-    A request that fails is tried three times in all; 4xx answers are not tried again. When more than 256 events wait,
-    new ones are left out and counted.
+    A request that fails is tried three times in all; 3xx answers, which are not followed, and 4xx answers are not tried
+    again. When more than 256 events wait, new ones are left out and counted.
 
     Args:
         url: ``http://..`` or ``https://..``.
@@ -122,10 +133,10 @@ class WebhookOutput:
         """One request: why it failed, and whether trying again is useless."""
         request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"}, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+            with _OPENER.open(request, timeout=_TIMEOUT_S) as answer:
                 answer.read(1024)
         except urllib.error.HTTPError as error:
-            return f"status {error.code}", 400 <= error.code < 500
+            return f"status {error.code}", error.code < 500
         except (OSError, HTTPException, ValueError) as error:
             return str(getattr(error, "reason", error)) or type(error).__name__, False
         return "", False

@@ -36,6 +36,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.bodies.append(body)
         status = self.server.statuses.pop(0) if len(self.server.statuses) > 1 else self.server.statuses[0]
         self.send_response(status)
+        self.send_header("Location", "/elsewhere")  # what 3xx answers say
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
         self.end_headers()
 
     def log_message(self, *args: Any) -> None:
@@ -74,7 +79,9 @@ def test_events_arrive_in_order(receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize(
-    ("receiver", "posts", "lost"), [([500, 204], 2, 0), ([404], 1, 1), ([500], 3, 1)], indirect=["receiver"]
+    ("receiver", "posts", "lost"),
+    [([500, 204], 2, 0), ([404], 1, 1), ([302], 1, 1), ([500], 3, 1)],
+    indirect=["receiver"],
 )
 def test_what_is_tried_again(receiver: Receiver, posts: int, lost: int) -> None:
     said: list[str] = []
