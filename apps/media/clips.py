@@ -117,8 +117,12 @@ class ClipOutput(Writer):
         earlier = [(happened, jpeg) for happened, jpeg in self._ring if oldest <= happened < frame.happened]
         self._ring.clear()
         film = Film(self._store, "clip", frame, self._fps, earlier[0][0] if earlier else None, event)
-        for happened, jpeg in earlier:
-            film.add(np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8), happened)
+        try:
+            for happened, jpeg in earlier:
+                film.add(np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8), happened)
+        except OSError:
+            film.abandon(event)
+            raise
         return film
 
     def _finish(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -216,6 +218,27 @@ def test_a_disk_that_becomes_read_only_is_a_line_each_and_nothing_else_stops(
         InputError, match=r"folder .*/media cannot be written \(read-only file system\); .*make it writable"
     ):
         MediaStore(small_disk / "media", 10**9, 0)
+
+
+def test_a_clip_that_finds_no_room_for_the_seconds_before_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would grow, unseen and open, until the program ends, and count as used for ever."""
+    output = MediaOutput(tmp_path, MediaOptions(keep_free_mb=0, clip_before_s=1.0))
+    feed(output, [moment(i / 10) for i in range(10)])
+    add = Film.add
+
+    def full(self: Film, picture: Any, happened: float) -> None:
+        if happened > 0.4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        add(self, picture, happened)
+
+    monkeypatch.setattr(Film, "add", full)
+    output.show(moment(1.0, events=(event(7),)))
+    output.close()
+    assert not list(tmp_path.glob(".growing-*"))
+    (clip,) = output.library.entries()
+    assert len(film(tmp_path / clip.name)[0]) == 5
 
 
 def test_a_snapshot_shows_the_moment(tmp_path: Path) -> None:
