@@ -99,6 +99,10 @@ class Live(Guarded, tornado.websocket.WebSocketHandler):
 class Stream(Guarded):
     """``GET /stream.mjpg``: the picture with boxes as MJPEG, for players and other programs."""
 
+    def initialize(self) -> None:
+        # A reader that was put off may leave before anything is sent.
+        self._sending: asyncio.Task[None] | None = None
+
     async def get(self) -> None:
         """Sends pictures until the reader goes away or is too slow for them."""
         hub, limits = self.site.hub, self.site.limits

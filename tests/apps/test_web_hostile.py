@@ -17,6 +17,7 @@ import pytest
 from apps.moment import Figures, Moment
 from apps.server import Limits, WebOutput, find_token, is_loopback
 from apps.server.limits import Rate
+from apps.server.viewers import Stream
 from runtime.detections import Detections
 from runtime.errors import InputError
 from runtime.frame import Frame
@@ -261,6 +262,29 @@ def test_too_many_requests(desk: Desk) -> None:
             assert answer.headers["Retry-After"] == "5"
     finally:
         strict.close()
+
+
+def test_a_reader_that_is_put_off_and_leaves_is_no_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[Exception | None] = []
+    leave = Stream.on_connection_close
+
+    def noted(stream: Stream) -> None:
+        try:
+            leave(stream)
+        except Exception as error:
+            left.append(error)
+        else:
+            left.append(None)
+
+    monkeypatch.setattr(Stream, "on_connection_close", noted)
+    strict = Desk(limits=Limits(requests=0, wait_s=600))
+    try:
+        with contextlib.closing(connect(strict.address)) as reader:
+            reader.sendall(f"GET /stream.mjpg HTTP/1.1\r\nHost: {strict.address}\r\n\r\n".encode())
+        until(lambda: left)
+    finally:
+        strict.close()
+    assert left == [None]
 
 
 def test_who_floods_waits_and_the_session_does_not(desk: Desk) -> None:
