@@ -116,6 +116,7 @@ class Session:
         return self.settings.state()
 
     def change(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        self.settings.read(wanted)  # what is refused chooses nothing
         self._score_given |= "score" in wanted
         state, record = self.settings.change(wanted)
         if record is not None and self._recorder:

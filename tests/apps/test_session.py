@@ -208,6 +208,24 @@ def test_models_and_sources_change_while_it_runs(stage: Stage) -> None:
     assert all(part.closed for part in stage.opened)
 
 
+def test_a_score_that_was_refused_was_not_chosen(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model comes with its own score, unless one was chosen."""
+
+    def opened(path: Path, *how: Any) -> Seer:
+        seer = stage.open_model(path, *how)
+        seer.score = 0.7 if path.name == "large.tflite" else 0.4
+        return seer
+
+    monkeypatch.setattr("apps.session.Detector.open", opened)
+    with Running(stage.session("small.tflite", "camera", "--also-model", "large.tflite")) as running:
+        session = running.session
+        with pytest.raises(InputError, match="score is 7"):
+            session.change({"score": 7})
+        session.change({"model": "large"})
+        running.wait(lambda: running.newest().labels[0] == "cat")
+        assert session.state()["score"] == 0.7
+
+
 def test_a_change_that_fails_leaves_everything_as_it_was(stage: Stage) -> None:
     with Running(stage.session("small.tflite", "camera", "--also-source", "gone")) as running:
         running.newest()
