@@ -174,6 +174,7 @@ class Session:
         """
         self._outputs = outputs
         self.health.beat(time.monotonic())
+        self._offer()
         self._upkeep.start()
         while True:
             pipeline = Pipeline(

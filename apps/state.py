@@ -90,17 +90,18 @@ class Keeper:
         """Takes a new state, to be written when it is time; it must not be changed any more."""
         self._newest = state
 
-    def write(self, *, final: bool = False) -> None:
+    def write(self, *, at_once: bool = False, final: bool = False) -> None:
         """Writes what was offered last, when it says something new and it is time.
 
         Args:
+            at_once: Whether it is time in any case.
             final: Whether the session ends: write now, and set no numbers aside.
 
         Raises:
             RunError: It cannot be written.
         """
         state, now = self._newest, time.monotonic()
-        if state is None or (now - self._last < _EVERY_S and not final):
+        if state is None or (now - self._last < _EVERY_S and not (at_once or final)):
             return
         if final:
             self._reserved = state.number

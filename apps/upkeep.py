@@ -57,7 +57,8 @@ class Upkeep:
             self._notices.set("state", trouble)
 
     def start(self) -> None:
-        """Begins."""
+        """Begins; numbers of events are set aside before the first one is given out."""
+        self.save(at_once=True)
         self._thread.start()
 
     def offer(self, state: State) -> None:
@@ -78,12 +79,12 @@ class Upkeep:
             error, self._error = self._error, None
             raise error
 
-    def save(self, *, final: bool = False) -> None:
-        """Writes the state, if it is time or the last one."""
+    def save(self, *, at_once: bool = False, final: bool = False) -> None:
+        """Writes the state, if it is time, or at once, or for the last time."""
         if self._keeper is None:
             return
         try:
-            self._keeper.write(final=final)
+            self._keeper.write(at_once=at_once, final=final)
         except EdgewrenError as error:
             self._notices.set("state file", str(error))
         else:

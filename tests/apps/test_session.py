@@ -107,6 +107,23 @@ def test_counts_and_numbers_survive_a_restart(stage: Stage, tmp_path: Path) -> N
     assert "was damaged" in stage.said[-1]
 
 
+def test_the_first_event_has_a_number_that_is_set_aside_already(stage: Stage, tmp_path: Path) -> None:
+    """Who is killed soon after the start must not use it again."""
+    state = tmp_path / "state.json"
+    kept: list[tuple[int, int]] = []
+
+    class Watch(Notebook):
+        def show(self, moment: Any) -> None:
+            kept.extend((event.number, json.loads(state.read_text())["next_event"]) for event in moment.events)
+
+    arguments = ("small.tflite", "film", "--state", str(state), "--config", config(tmp_path, LINE))
+    for _ in range(2):
+        with stage.session(*arguments) as session:
+            session.run([Watch()], paced=False)
+    assert [number for number, _ in kept] == list(range(1, 13))
+    assert all(number < next_number for number, next_number in kept)
+
+
 def test_who_waited_for_its_turn_goes_on_from_what_the_other_left(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
