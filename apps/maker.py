@@ -137,7 +137,7 @@ class Maker:
         """The moment of a frame that the network has not seen, with the boxes where they should be by now."""
         with self._lock:
             newest, chosen = self.newest, self._running
-            if newest is None:
+            if newest is None or not self.follows:
                 return None
             found = self._follower.expected(frame)
             shown = is_chosen(found, chosen.score, self._hidden)

@@ -281,14 +281,14 @@ class Session:
         if result.ready - self._offered >= 1:
             self._offered = result.ready
             self._offer()
+        if self._smoother:
+            self._smoother.judge(moment.figures.fps, self.source.fps if self._maker.follows else None)
         smooth = self._smoother is not None and self._smoother.active
         if smooth:
             self._maker.keep_untold(moment.events)
         for output in self._outputs:
             if not (smooth and getattr(output, "smooth", False)):
                 output.show(moment)
-        if self._smoother:
-            self._smoother.judge(moment.figures.fps, self.source.fps if self._maker.follows else None)
 
     def _between(self, frame: Frame) -> None:
         """Shows a frame that the network has not seen."""

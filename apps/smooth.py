@@ -39,14 +39,16 @@ class Smoother:
 
         Args:
             fps: Results per second.
-            camera_fps: Frames per second; ``None`` where they are not known.
+            camera_fps: Frames per second; ``None`` where there is nothing to show in between, or it cannot be known.
 
         Raises:
             BaseException: Showing a frame has failed: a defect, with which the page would stand still.
         """
         if self._error:
             raise self._error
-        if fps and camera_fps:
+        if not camera_fps:
+            self.active = False
+        elif fps:
             share = fps / camera_fps
             self.active = share < (_KEEPS_UP if self.active else _BEHIND)
 

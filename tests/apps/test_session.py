@@ -466,9 +466,6 @@ def test_a_slow_network_shows_predicted_boxes_at_the_rate_of_the_camera(stage: S
             time.sleep(0.2)
             return super().infer(frame)
 
-    class Page(Notebook):
-        smooth = True
-
     class Calm(Film):
         """Twenty frames a second, by the clock: on a busy machine it leaves some out, as a camera does."""
 
@@ -502,6 +499,27 @@ def test_a_slow_network_shows_predicted_boxes_at_the_rate_of_the_camera(stage: S
     assert len(straight) > 10
     off = sorted(abs(box[0] - left_edge(index)) for index, box in straight)
     assert off[len(off) // 2] < 5  # it moves 16 pixels from result to result
+
+
+class Page(Notebook):
+    """An output that wants every picture."""
+
+    smooth = True
+
+
+def test_single_pictures_after_a_camera_are_shown_with_their_boxes(stage: Stage) -> None:
+    """Nothing moves in between: there are no boxes to expect."""
+    stills = Film(8)
+    stills.fps = None
+    stage.sources["stills"] = lambda: stills
+    notebook, page = Notebook(), Page()
+    with stage.session("small.tflite", "stills", "--smooth") as session:
+        assert session._smoother
+        session._smoother.active = True  # as a camera has left it
+        session.run([notebook, page], paced=False)
+    assert [len(moment.found) for moment in notebook.moments] == [1] * 8
+    assert [moment.number for moment in page.moments] == [moment.number for moment in notebook.moments]
+    assert [len(moment.found) for moment in page.moments] == [1] * 8
 
 
 class Recorder:
