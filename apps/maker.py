@@ -131,7 +131,14 @@ class Maker:
 
     def keep_untold(self, events: tuple[Event, ...]) -> None:
         """Events that the next moment between two results is to tell."""
-        self._untold += events
+        with self._lock:
+            self._untold += events
+
+    def with_untold(self, moment: Moment) -> Moment:
+        """The moment of a result, telling what no moment in between has come to tell."""
+        with self._lock:
+            events, self._untold = self._untold, ()
+        return dataclasses.replace(moment, events=events + moment.events) if events else moment
 
     def between(self, frame: Frame) -> Moment | None:
         """The moment of a frame that the network has not seen, with the boxes where they should be by now."""

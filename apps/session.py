@@ -286,9 +286,13 @@ class Session:
         smooth = self._smoother is not None and self._smoother.active
         if smooth:
             self._maker.keep_untold(moment.events)
+        # The network may have caught up before another frame came in between.
+        late = None if smooth else self._maker.with_untold(moment)
         for output in self._outputs:
-            if not (smooth and getattr(output, "smooth", False)):
+            if not getattr(output, "smooth", False):
                 output.show(moment)
+            elif late:
+                output.show(late)
 
     def _between(self, frame: Frame) -> None:
         """Shows a frame that the network has not seen."""

@@ -522,6 +522,25 @@ def test_single_pictures_after_a_camera_are_shown_with_their_boxes(stage: Stage)
     assert [len(moment.found) for moment in page.moments] == [1] * 8
 
 
+def test_events_are_told_when_the_network_has_caught_up_before_another_frame(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = iter(range(3 * CYCLE))
+
+    def judge(self: Smoother, fps: float, camera_fps: float | None) -> None:
+        self.active = next(results) < CYCLE
+
+    monkeypatch.setattr(Smoother, "judge", judge)
+    monkeypatch.setattr(Smoother, "passed", lambda self, frame: None)
+    notebook, page = Notebook(), Page()
+    with stage.session("small.tflite", "film", "--smooth", "--config", config(tmp_path, LINE)) as session:
+        session.run([notebook, page], paced=False)
+    every, told = ([event for moment in one.moments for event in moment.events] for one in (notebook, page))
+    assert len(page.moments) == 2 * CYCLE
+    assert told == every
+    assert len(every) == 6
+
+
 class Recorder:
     """Counts what it is asked for."""
 
