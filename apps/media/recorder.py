@@ -50,6 +50,9 @@ class Recorder(Writer):
         self._least_gap = 0.9 / most_fps
         self._taken = float("-inf")
         self._on = threading.Event()
+        self._switch = threading.Lock()
+        # The same for the thread that writes: a frame may be taken while somebody switches it off.
+        self._begun = False
         self._film: Film | None = None
         # Completing a file waits for the disk; the next segment does not.
         self._finisher = Worker("edgewren-recorder-end")
@@ -61,12 +64,15 @@ class Recorder(Writer):
 
     def start(self) -> None:
         """Switches it on; returns at once."""
-        self._on.set()
+        with self._switch:
+            self._worker.order(self._begin)
+            self._on.set()
 
     def stop(self) -> None:
         """Switches it off; the segment is completed meanwhile."""
-        self._on.clear()
-        self._worker.order(self._finish)
+        with self._switch:
+            self._on.clear()
+            self._worker.order(self._end)
 
     def show(self, moment: Moment) -> None:
         """Takes one moment, if it is switched on."""
@@ -87,8 +93,15 @@ class Recorder(Writer):
         finally:
             self._finisher.close()
 
+    def _begin(self) -> None:
+        self._begun = True
+
+    def _end(self) -> None:
+        self._begun = False
+        self._finish()
+
     def _write(self, moment: Moment) -> None:
-        if self._trouble.waiting:
+        if not self._begun or self._trouble.waiting:
             return
         frame = moment.frame
         picture = annotate(frame, moment.found, moment.labels) if self._drawn else bgr(frame)

@@ -241,6 +241,27 @@ def test_a_clip_that_finds_no_room_for_the_seconds_before_is_ended(
     assert len(film(tmp_path / clip.name)[0]) == 5
 
 
+def test_a_frame_that_is_taken_while_a_recording_is_switched_off_begins_no_segment(tmp_path: Path) -> None:
+    """It would grow, unseen, until the recording is switched on again."""
+
+    class Late(threading.Event):
+        def is_set(self) -> bool:
+            on = super().is_set()
+            if on:
+                output.record(False)
+            return on
+
+    output = MediaOutput(tmp_path, MediaOptions(keep_free_mb=0, clips=False))
+    recorder = output._recorder
+    recorder._on = Late()
+    output.record(True)
+    output.show(moment(0.0))
+    recorder._worker.close()
+    growing = list(tmp_path.glob(".growing-*"))
+    output.close()
+    assert not growing
+
+
 def test_a_snapshot_shows_the_moment(tmp_path: Path) -> None:
     output = MediaOutput(tmp_path, MediaOptions(keep_free_mb=0))
     name = output.snapshot(moment(0.0, 120))
