@@ -99,6 +99,8 @@ class Recorder(Writer):
     def _end(self) -> None:
         self._begun = False
         self._finish()
+        # Nothing is tried again.
+        self._trouble.ended()
 
     def _write(self, moment: Moment) -> None:
         if not self._begun or self._trouble.waiting:

@@ -262,6 +262,19 @@ def test_a_frame_that_is_taken_while_a_recording_is_switched_off_begins_no_segme
     assert not growing
 
 
+def test_a_recording_that_is_switched_off_is_not_said_to_be_tried_again(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+    full = MediaOptions(keep_free_mb=10**9, clips=False)
+    output = MediaOutput(tmp_path, full, lambda what, text: told.append((what, text)))
+    output.record(True)
+    output.show(moment(0.0))
+    until(lambda: told)
+    output.record(False)
+    output._recorder._worker.close()
+    output.close()
+    assert told[1:] == [("recording", "")]
+
+
 def test_a_snapshot_shows_the_moment(tmp_path: Path) -> None:
     output = MediaOutput(tmp_path, MediaOptions(keep_free_mb=0))
     name = output.snapshot(moment(0.0, 120))
