@@ -18,18 +18,24 @@ class Governing:
         options: ``governor``, ``deadline_ms``, ``max_fps``, ``threads``.
         want: Changes ``model`` or ``threads``.
         threads: Of the interpreter at the start: the user's choice, what ``bench --tune`` found, or the default.
-        model: Name of the model at the start.
+        model: Tells the name of the chosen model.
         small: Name of the smaller model, where there is one.
     """
 
     def __init__(
-        self, options: Options, want: Callable[..., None], threads: int, model: str, small: str | None
+        self,
+        options: Options,
+        want: Callable[..., None],
+        threads: int,
+        model: Callable[[], str],
+        small: str | None,
     ) -> None:
         self._threads = threads
         self._given = options.threads
         self._most: float | None = options.max_fps
         self._want = want
         self._model = model
+        self._before = small
         self._small = small
         levels = ladder(self._threads, small is not None)
         self._governor = Governor(levels, options.deadline_ms or 0.0) if options.governor else None
@@ -64,8 +70,12 @@ class Governing:
         if level.threads != before.threads:
             fewer = max(1, round(self._threads * level.threads))
             self._want(threads=self._given if level == self._full or level.threads == 1 else fewer)
-        if level.small != before.small:
-            self._want(model=self._small if level.small else self._model)
+        if level.small and not before.small:
+            self._before = self._model()
+            self._want(model=self._small)
+        # Who has chosen another one meanwhile keeps it.
+        if before.small and not level.small and self._model() == self._small:
+            self._want(model=self._before)
 
     def _limit(self) -> None:
         share = self._level.rate

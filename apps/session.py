@@ -94,7 +94,9 @@ class Session:
             Target(model, source, options.threads), self._open_model, self._open_source, self._interrupt, self._failed
         )
         threads = getattr(self._detector.executor, "threads", 1)
-        self._governing = Governing(options, self._want, threads, model, self._small_name())
+        self._governing = Governing(
+            options, self._want, threads, lambda: self.settings.chosen.model, self._small_name()
+        )
         self._smoother = Smoother(self._between) if options.smooth and options.track else None
 
     def take_turn(self, meanwhile: Callable[[], None] = lambda: None) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import threading
 import time
+from collections import ChainMap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -637,7 +638,8 @@ def test_levels_of_the_governor_are_obeyed(
     asked: list[dict[str, Any]] = []
     options = read_options(["large.tflite", "camera", *arguments])
     want: Callable[..., None] = lambda **parts: asked.append(parts)  # noqa: E731
-    governing = Governing(options, want, 4, "large", "small" if options.small_model else None)
+    model: Callable[[], str] = lambda: {"model": "large", **ChainMap(*reversed(asked))}["model"]  # noqa: E731
+    governing = Governing(options, want, 4, model, "small" if options.small_model else None)
     pipe = Pipe()
     governing.steer(pipe, lambda: 20.0)  # type: ignore[arg-type]
     seen = []
@@ -646,6 +648,23 @@ def test_levels_of_the_governor_are_obeyed(
         seen.append(pipe.fps)
     assert seen == [None if limit is None else pytest.approx(limit) for limit in limits]
     assert asked == wishes
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_the_governor_goes_back_to_the_model_that_was_chosen(when: str, stage: Stage) -> None:
+    """Not to the first one: that is no longer wanted."""
+    stage.models["third.tflite"] = lambda: Seer(("owl", "robin"))
+    arguments = ("large.tflite", "camera", "--small-model", "small.tflite", "--also-model", "third.tflite")
+    with Running(stage.session(*arguments)) as running:
+        session = running.session
+        if when == "before":
+            session.change({"model": "third"})
+        session._governing.apply(Level(0.5, small=True))
+        if when == "meanwhile":
+            session.change({"model": "third"})
+        session._governing.apply(Level())
+        assert session.state()["model"] == "third"
+        running.wait(lambda: running.newest().labels[0] == "owl")
 
 
 @pytest.mark.parametrize(("threads", "fewer"), [(1, None), (2, 1), (3, 2)], ids=["one", "two", "three"])
