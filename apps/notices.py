@@ -30,12 +30,14 @@ class Notices:
             lasting: Whether it stays until it is replaced; otherwise it is shown for a minute.
         """
         with self._lock:
-            if self._texts.get(subject, ("", 0.0))[0] == text:
+            known = self._texts.get(subject, ("", 0.0))[0] == text
+            if known and (lasting or not text):
                 return
+            # Of what happened once more, the minute begins anew.
             self._texts.pop(subject, None)
             if text:
                 self._texts[subject] = text, float("inf") if lasting else time.monotonic() + _SHOWN_S
-        if text:
+        if text and not known:
             self._say(text)
 
     def texts(self) -> tuple[str, ...]:

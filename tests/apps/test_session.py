@@ -17,6 +17,7 @@ import pytest
 from apps.governing import Governing
 from apps.governor import Level, Load
 from apps.media.store import Media
+from apps.notices import Notices
 from apps.options import read_options
 from apps.smooth import Smoother
 from runtime.errors import InputError, RunError
@@ -290,6 +291,21 @@ def test_a_change_that_fails_leaves_a_newer_wish_alone(stage: Stage) -> None:
         assert running.session.state()["source"] == "other"
         running.session.change({"source": "camera"})
         running.wait(lambda: running.newest().frame.source == "camera")
+
+
+def test_what_fails_once_more_is_shown_for_another_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, said = [0.0], list[str]()
+    monkeypatch.setattr("apps.notices.time.monotonic", lambda: now[0])
+    notices = Notices(said.append)
+    shown = []
+    for now[0] in (0.0, 59.0, 118.0):
+        notices.set("change", "no camera", lasting=False)
+        shown.append(notices.texts())
+    now[0] = 177.0
+    assert [*shown, notices.texts()] == [("no camera",)] * 4
+    now[0] = 179.0
+    assert notices.texts() == ()
+    assert said == ["no camera"]
 
 
 def test_a_defect_between_two_results_ends_the_session() -> None:
