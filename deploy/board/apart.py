@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 _UNIT = "edgewren-switch"
 # What a switch leaves when it was cut off: notes, and work for the agent.
 _AFTER = f"[ ! -e {SWITCH} ] && [ ! -e {AHEAD} ] || exec {' '.join(PYTHON)} {AGENT} recover"
-# Of the releases that the links name the one before starts, if it is whole and nobody is at work, and the one that runs
-# gives way to it as far as the shell can say so by itself: each program it calls takes a small board half a second.
-# Otherwise all is left to the agent. systemd would take a dollar with a brace behind it for a variable of its own.
+# Of the releases that the links name the one before starts, if it is whole, does not wait already, and nobody is at
+# work, and the one that runs gives way to it as far as the shell can say so by itself: each program it calls takes a
+# small board half a second. Otherwise all is left to the agent. systemd would take a dollar with a brace behind it for a
+# variable of its own.
 _AHEAD = f"""readlink {PREVIOUS} {CURRENT} | {{
 IFS=/ read -r folder before; IFS=/ read -r folder now
 [ -n "$now" ] && [ "$now" != "$before" ] && [ -e {RELEASES}/$before/.complete ] && [ ! -e {SWITCH} ] || exit
+for listing in {" ".join(f"{tree}/{services.unit('$before')}/cgroup.procs" for tree in services.TREES)}; do
+[ ! -e $listing ] || ! read -r process <$listing || exit
+done
 echo "$before" >{AHEAD}
 for listing in {" ".join(f"{tree}/{services.unit('$now')}/cgroup.threads" for tree in services.TREES)}; do
 [ ! -e $listing ] || while read -r thread; do echo 19 >/proc/$thread/autogroup; done <$listing

@@ -40,7 +40,8 @@ class Board:
     def go(self) -> str:
         """Has the line run a program; what systemd was asked before that."""
         words = apart.ahead(["printf", "%s|", "agent", "a b"])
-        words = [word.replace("/opt/", f"{self.root}/opt/").replace("/run/", f"{self.root}/run/") for word in words]
+        for folder in ("/opt/", "/run/", "/sys/fs/"):
+            words = [word.replace(folder, f"{self.root}{folder}") for word in words]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         assert (done.stdout, done.stderr) == ("agent|a b|", "")
         return self.log.read_text().strip() if self.log.exists() else _IDLE
@@ -54,6 +55,16 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
 def test_the_release_before_starts_and_a_note_says_so(board: Board) -> None:
     assert board.go() == f"start --no-block {services.unit('old')}"
     assert board.note.read_text() == "old\n"
+
+
+@pytest.mark.parametrize(("process", "starts"), [("", True), ("7\n", False)])
+@pytest.mark.parametrize("tree", ["system.slice", "systemd/system.slice"])
+def test_who_waits_already_is_not_started_again(board: Board, tree: str, process: str, starts: bool) -> None:
+    listing = board.root / f"sys/fs/cgroup/{tree}/system-edgewren.slice/{services.unit('old')}/cgroup.procs"
+    listing.parent.mkdir(parents=True)
+    listing.write_text(process)
+    assert board.go() == (f"start --no-block {services.unit('old')}" if starts else _IDLE)
+    assert board.note.exists() == starts
 
 
 @pytest.mark.parametrize(
