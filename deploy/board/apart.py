@@ -22,8 +22,8 @@ _UNIT = "edgewren-switch"
 _AFTER = f"[ ! -e {SWITCH} ] && [ ! -e {AHEAD} ] || exec {' '.join(PYTHON)} {AGENT} recover"
 # Of the releases that the links name the one before starts, if it is whole, does not wait already, and nobody is at
 # work, and the one that runs gives way to it as far as the shell can say so by itself: each program it calls takes a
-# small board half a second. Otherwise all is left to the agent. systemd would take a dollar with a brace behind it for a
-# variable of its own.
+# small board half a second. Otherwise all is left to the agent. systemd would take a dollar with a brace behind it for
+# a variable of its own.
 _AHEAD = f"""readlink {PREVIOUS} {CURRENT} | {{
 IFS=/ read -r folder before; IFS=/ read -r folder now
 [ -n "$now" ] && [ "$now" != "$before" ] && [ -e {RELEASES}/$before/.complete ] && [ ! -e {SWITCH} ] || exit
