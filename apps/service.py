@@ -71,7 +71,12 @@ class Service:
         return True
 
     def _is_wanted(self) -> bool:
-        return not self._link or os.path.realpath(self._link) == os.path.realpath(self._release)
+        if not self._link:
+            return True
+        try:
+            return os.path.samefile(self._link, self._release)
+        except OSError:
+            return False
 
     @staticmethod
     def _take(turn: IO[str]) -> bool:

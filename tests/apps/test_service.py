@@ -98,8 +98,12 @@ def test_only_the_release_that_the_link_names_has_its_turn(tmp_path: Path) -> No
             old.kill()
 
 
-def test_who_is_not_wanted_ends(tmp_path: Path) -> None:
-    (tmp_path / "current").symlink_to("new")
+@pytest.mark.parametrize("current", ["new", "gone", ""], ids=["another", "leads nowhere", "no link"])
+def test_who_is_not_wanted_ends(tmp_path: Path, current: str) -> None:
+    for release in ("new", "old"):
+        (tmp_path / release).mkdir()
+    if current:
+        (tmp_path / "current").symlink_to(current)
     settings = {"TURN": "turn", "CURRENT": "current", "RELEASE": "old"}
     environment = {f"EDGEWREN_{name}": str(tmp_path / value) for name, value in settings.items()}
     service = Service(environment | {"EDGEWREN_PATIENCE": "0.2"})
