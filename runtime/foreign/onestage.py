@@ -49,8 +49,7 @@ def recognise(seen: Seen) -> Layout | None:
     """One output of one of the shapes in the module's table.
 
     Raises:
-        InputError: The task is another one, the label file does not fit, the numbers of a trial run are no boxes, or
-            the output was quantised so coarsely that it holds no scores.
+        InputError: The task is another one, the label file does not fit, or the numbers of a trial run are no boxes.
     """
     if seen.metadata.task not in ("", "detect", "classify"):
         raise InputError(
@@ -66,29 +65,26 @@ def recognise(seen: Seen) -> Layout | None:
         return None
     shape, labels = _choose(shapes, seen)
     units = probe(seen, output, shape.axis, scores_from=shape.fields - shape.classes)
-    _check_step(seen, output)
     return Layout(
         task="detect",
         outputs=(OutputBinding(output.name, "prediction"),),
         decoder=DecoderSpec(shape.decoder, units=units),
         labels=labels,
         fitting=shape.fitting,
-        assumptions=shape.assumed,
+        assumptions=(*shape.assumed, *_coarse(seen, output)),
     )
 
 
-def _check_step(seen: Seen, output: TensorSpec) -> None:
-    """Refuses boxes in pixels and scores in one 8-bit tensor: at 640 pixels its steps are 2.5, and all scores are 0."""
+def _coarse(seen: Seen, output: TensorSpec) -> tuple[str, ...]:
+    """What to say of boxes in pixels and scores in one 8-bit tensor: at 640 pixels its steps are 2.5, all scores 0."""
     maker = seen.graph.maker(seen.graph.outputs[0])
     step = output.scale
     if maker is not None and maker.name == "DEQUANTIZE" and maker.inputs:
         step = seen.graph.tensors[maker.inputs[0]].scale
-    if step > _LARGEST_STEP:
-        raise InputError(
-            f"{seen.path} has an output '{output.name}' quantised in steps of {step:.3g}, which hold no scores",
-            f"expected boxes and scores in steps of at most {_LARGEST_STEP:g}",
-            "export it with boxes as fractions of the input's sides, or without quantising its output",
-        )
+    if step <= _LARGEST_STEP:
+        return ()
+    advice = "export it with boxes as fractions of the input's sides, or without quantising its output"
+    return (f"scores in a tensor with steps of {step:.3g}, of which few or none are left (nothing found? {advice})",)
 
 
 def _shapes(shape: tuple[int, ...], size: tuple[int, int]) -> list[_Shape]:

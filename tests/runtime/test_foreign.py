@@ -182,8 +182,8 @@ def test_ultralytics_metadata(name: str, text: str, names: bool, tmp_path: Path)
 
 
 @pytest.mark.parametrize("dequantized", [False, True])
-@pytest.mark.parametrize(("largest", "message"), [(640, "in steps of 2.51, which hold no scores"), (100, "")])
-def test_pixels_and_scores_in_one_coarse_tensor_are_refused(
+@pytest.mark.parametrize(("largest", "message"), [(640, "steps of 2.51, of which few or none are left"), (100, "")])
+def test_of_pixels_and_scores_in_one_coarse_tensor_is_told(
     largest: float, message: str, dequantized: bool, tmp_path: Path
 ) -> None:
     """As ONNX converters quantise a decoded output: every score is 0, and nothing would ever be found."""
@@ -197,12 +197,10 @@ def test_pixels_and_scores_in_one_coarse_tensor_are_refused(
         real = net.tensor("real", stored.shape)
         net.op("DEQUANTIZE", [net.graph.outputs.pop()], [real])
         net.graph.outputs.append(real)
-    if not message:
-        assert card_of(net, tmp_path).decoder.name == "yolov8"
-        return
-    with pytest.raises(InputError) as caught:
-        card_of(net, tmp_path)
-    assert message in caught.value.line()
+    card = card_of(net, tmp_path)
+    assert card.decoder.name == "yolov8"
+    told = [text for text in card.assumptions if "steps of" in text]
+    assert [message in text for text in told] == ([True] if message else [])
 
 
 def test_a_name_of_half_a_character_can_be_printed(tmp_path: Path) -> None:
