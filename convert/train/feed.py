@@ -6,6 +6,7 @@ nothing had happened.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import deque
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ class Pool:
     def __len__(self) -> int:
         return len(self._items)
 
-    @property
+    @functools.cached_property
     def digest(self) -> bytes:
         """Hash of pixels, boxes and classes: corrected labels are other pictures to train on."""
         found = hashlib.sha256()
