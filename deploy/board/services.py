@@ -10,6 +10,10 @@ from pathlib import Path
 from deploy.board.layout import AGENT, CURRENT, PYTHON, RELEASES, UNITS, link, linked_release, write
 from deploy.board.steps import BoardError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 MAIN = "edgewren.service"
 BEHIND = "edgewren-behind.service"
 _WANTED_BY = "multi-user.target.wants"
@@ -136,22 +140,20 @@ def processes(release: str) -> set[str]:
 
 def running() -> set[str]:
     """Ids of the releases that have processes, waiting ones among them."""
-    found = set()
-    for tree in TREES:
-        for path in Path("/").glob(f"{tree[1:]}/{unit('*')}/cgroup.procs"):
-            with contextlib.suppress(OSError):
-                if path.read_text().strip():
-                    found.add(path.parent.name.removeprefix("edgewren@").removesuffix(".service"))
-    return found
+    names = {name for name, text in _listings("*", "cgroup.procs") if text.strip()}
+    return {name.removeprefix("edgewren@").removesuffix(".service") for name in names}
 
 
 def _members(release: str, listing: str) -> set[str]:
-    numbers: set[str] = set()
+    return {number for _, text in _listings(release, listing) for number in text.split()}
+
+
+def _listings(release: str, listing: str) -> Iterator[tuple[str, str]]:
+    """Units of a release, or of all that fit a pattern, and what the kernel lists of each."""
     for tree in TREES:
         for path in Path("/").glob(f"{tree[1:]}/{unit(release)}/{listing}"):
             with contextlib.suppress(OSError):
-                numbers |= set(path.read_text().split())
-    return numbers
+                yield path.parent.name, path.read_text()
 
 
 def stop(release: str, wait: bool = True) -> None:
