@@ -113,6 +113,9 @@ class Stream(Guarded):
         self._sending = asyncio.current_task()
         seen = 0
         try:
+            # At once: a reader that left before it was heard is not told of by the connection, and would be counted
+            # until the next picture, which a lost camera does not send.
+            await self.flush()
             while True:
                 seen, picture = await hub.next(seen, "stream")
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"

@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -265,8 +266,13 @@ def test_too_many_requests(desk: Desk) -> None:
 
 
 def test_a_reader_that_is_put_off_and_leaves_is_no_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = threading.Event()
     left: list[Exception | None] = []
-    leave = Stream.on_connection_close
+    leave, put_off = Stream.on_connection_close, Stream.put_off
+
+    async def waiting(stream: Stream) -> None:
+        waits.set()
+        await put_off(stream)
 
     def noted(stream: Stream) -> None:
         try:
@@ -276,15 +282,54 @@ def test_a_reader_that_is_put_off_and_leaves_is_no_error(desk: Desk, monkeypatch
         else:
             left.append(None)
 
+    monkeypatch.setattr(Stream, "put_off", waiting)
     monkeypatch.setattr(Stream, "on_connection_close", noted)
     strict = Desk(limits=Limits(requests=0, wait_s=600))
     try:
         with contextlib.closing(connect(strict.address)) as reader:
             reader.sendall(f"GET /stream.mjpg HTTP/1.1\r\nHost: {strict.address}\r\n\r\n".encode())
+            # Who leaves before the request is read is never put off.
+            assert waits.wait(20)
         until(lambda: left)
     finally:
         strict.close()
     assert left == [None]
+
+
+def test_a_reader_that_left_before_it_was_heard_is_not_counted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while no picture comes, as from a camera that is lost."""
+    gone, over = threading.Event(), threading.Event()
+    get = Stream.get
+
+    async def got(stream: Stream) -> None:
+        await get(stream)
+        over.set()
+
+    monkeypatch.setattr(Stream, "get", got)
+    web = WebOutput("127.0.0.1", 0, desk)
+    address = web.url[7:].strip("/")
+    try:
+        with contextlib.closing(connect(address)) as reader:
+            reader.sendall(f"GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+            assert reader.recv(65536)
+            web._loop.call_soon_threadsafe(gone.wait, 20)
+            reader.sendall(f"GET /stream.mjpg HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+        gone.set()
+        assert over.wait(20)
+        assert web.viewers == 0
+    finally:
+        web.close()
+
+
+def test_the_head_of_a_stream_does_not_wait_for_a_picture(desk: Desk) -> None:
+    web = WebOutput("127.0.0.1", 0, desk)
+    address = web.url[7:].strip("/")
+    try:
+        with contextlib.closing(connect(address)) as reader:
+            reader.sendall(f"GET /stream.mjpg HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+            assert reader.recv(65536).startswith(b"HTTP/1.1 200 ")
+    finally:
+        web.close()
 
 
 def test_who_floods_waits_and_the_session_does_not(desk: Desk) -> None:
