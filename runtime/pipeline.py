@@ -218,6 +218,8 @@ class Pipeline:
                 frame.captured = time.monotonic()
                 count += 1
             if self._stopping.is_set():
+                # Nobody will look at it; it was read all the same.
+                self.ledger.capture()
                 return
             if not (asks or self._is_wanted(frame.captured)):
                 continue

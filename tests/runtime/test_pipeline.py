@@ -14,6 +14,7 @@ from runtime.detections import Detections
 from runtime.detector import Detector
 from runtime.errors import RunError
 from runtime.frame import Frame
+from runtime.ledger import CHANGE, Tally
 from runtime.pipeline import Meter, Pipeline, Result
 from runtime.slot import Slot
 from runtime.stages import Inferred
@@ -216,6 +217,25 @@ def test_nothing_piles_up_before_a_slow_reader(live: bool) -> None:
             time.sleep(0.003)
             held.discard(result.frame.index)
     assert most <= 5
+
+
+def test_what_is_read_while_it_ends_is_counted() -> None:
+    """Frames a source gave are those the ledger knows, at whatever moment the pipeline stops."""
+    reading, goes_on = threading.Event(), threading.Event()
+
+    class Held(CountingSource):
+        def read(self) -> Frame | None:
+            reading.set()
+            assert goes_on.wait(20)
+            return super().read()
+
+    source = Held(10, live=True)
+    with pipeline(source) as running_pipeline:
+        assert reading.wait(20)
+        running_pipeline.stop()
+        goes_on.set()
+    assert source.next == 1
+    assert running_pipeline.ledger.tally() == Tally(1, 0, {CHANGE: 1})
 
 
 def test_slot_counts_what_it_drops_and_wakes_on_close() -> None:
