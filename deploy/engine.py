@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.board.apart import apart
+from deploy.board.apart import AT_HAND, apart
 from deploy.board.layout import AGENT, PYTHON
 from deploy.inventory import tool, write_inventory
 from deploy.settings import Target
@@ -93,11 +93,11 @@ class Outcome:
 
 def line(command: str) -> str:
     """A shell command, run as root, that has a board's own agent do something."""
-    words = [*PYTHON, str(AGENT), command]
+    words, first = [*PYTHON, str(AGENT), command], ""
     if command == "rollback":
-        words = apart([command], "", "--pipe")
+        words, first = apart([command], "", "--pipe"), AT_HAND
     nobody = json.dumps({"changed": False, "failed": "nothing is deployed there"})
-    return f"[ -e {AGENT} ] || {{ echo {shlex.quote(nobody)}; exit 1; }}; exec {shlex.join(words)}"
+    return f"[ -e {AGENT} ] || {{ echo {shlex.quote(nobody)}; exit 1; }}\n{first}exec {shlex.join(words)}"
 
 
 def run_play(

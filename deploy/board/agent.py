@@ -12,7 +12,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from deploy.board.steps import BoardError
+from deploy.board.steps import attempt
 
 # Commands by the module that has them.
 _MODULES = {
@@ -21,7 +21,7 @@ _MODULES = {
     "rollback": "operating",
     "status": "operating",
     "undeploy": "operating",
-    "behind": "switching",
+    "behind": "standing",
     "boot": "switching",
     "switch": "switching",
     "recover": "switching",
@@ -32,13 +32,7 @@ def main() -> int:
     """Runs one command; status 1 when it failed."""
     os.umask(0o022)
     name = sys.argv[1]
-    try:
-        command = getattr(import_module(f"deploy.board.{_MODULES[name]}"), name)
-        result = command(*sys.argv[2:])
-    except BoardError as failure:
-        result = {"changed": False, "failed": str(failure)}
-    except OSError as error:
-        result = {"changed": False, "failed": f"{error.filename or 'the board'}: {error.strerror or error}"}
+    result = attempt(getattr(import_module(f"deploy.board.{_MODULES[name]}"), name), *sys.argv[2:])
     if ".edgewren-ansible" in sys.path[0]:
         from deploy.board.carried import sweep
 

@@ -11,7 +11,19 @@ import contextlib
 import subprocess
 
 from deploy.board import services
-from deploy.board.layout import AGENT, AHEAD, CURRENT, LOCK, PREVIOUS, PYTHON, RELEASES, SWITCH, linked_release
+from deploy.board.layout import (
+    AGENT,
+    AHEAD,
+    ANSWER,
+    ASKED,
+    CURRENT,
+    LOCK,
+    PREVIOUS,
+    PYTHON,
+    RELEASES,
+    SWITCH,
+    linked_release,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +49,31 @@ done
 flock -n {LOCK} systemctl start --no-block {services.unit("$before")} || rm {AHEAD}
 }} >/dev/null 2>&1
 exec "$@"
+"""
+_BUSY = '{"changed": false, "failed": "another deployment is under way on this board; wait for it"}'
+# Lines of shell: an agent that stands there goes back, and need not load (deploy/board/standing.py). Its answer is a
+# line of JSON; where none comes, the shell goes on. The pipe is open before the agent is looked for: whatever becomes
+# of one that was found there, systemd writes into it when it has ended.
+AT_HAND = f"""if [ -p {ANSWER} ]; then
+exec 3<>{ANSWER}
+for listing in {" ".join(f"{tree}/{services.BEHIND}/cgroup.procs" for tree in services.TREES)}; do
+[ ! -e $listing ] || while read -r process; do
+words=; read -r words </proc/$process/cmdline
+case $words in *{AGENT.name}behind)
+set -C
+echo >{ASKED} || {{ echo '{_BUSY}'; exit 1; }}
+set +C
+kill -USR1 $process && read -r answer <&3
+break 2;;
+esac
+done <$listing
+done
+exec 3>&-
+case $answer in
+*'"failed"'*) echo "$answer"; exit 1;;
+{{*) echo "$answer"; exit;;
+esac
+fi 2>/dev/null
 """
 
 

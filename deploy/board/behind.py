@@ -34,9 +34,11 @@ def begin() -> bool:
 
 def dismiss() -> None:
     """Ends what waits: another release is about to need its memory."""
-    others = services.running() - {linked_release(CURRENT)}
-    if others:
-        services.systemctl("stop", *map(services.unit, sorted(others)), check=False)
+    waiting = [services.unit(release) for release in sorted(services.running() - {linked_release(CURRENT)})]
+    if services.stands():
+        waiting.append(services.BEHIND)
+    if waiting:
+        services.systemctl("stop", *waiting, check=False)
 
 
 def _may_wait(release: str) -> bool:

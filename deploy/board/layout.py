@@ -36,6 +36,8 @@ CURRENT, PREVIOUS, SWITCH, LAST = ROOT / "current", ROOT / "previous", ROOT / "s
 LOCK = Path("/run/edgewren.lock")
 # The release that was asked to start before the agent ran (deploy/board/apart.py).
 AHEAD = Path("/run/edgewren.ahead")
+# A pipe that tells how a rollback went, and a note that one was asked for (deploy/board/standing.py).
+ANSWER, ASKED = Path("/run/edgewren.answer"), Path("/run/edgewren.asked")
 TOKEN = STATE / "token"
 # Whose turn it is to have camera and port: the number of its process (apps/service.py).
 TURN = STATE / "turn"

@@ -7,6 +7,8 @@ import os
 from deploy.board import services
 from deploy.board.layout import (
     AHEAD,
+    ANSWER,
+    ASKED,
     CURRENT,
     LAST,
     LOCK,
@@ -27,13 +29,17 @@ from deploy.board.switching import switch_apart, taken_back
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Any
 
 
-def rollback() -> dict[str, Any]:
+def rollback(loaded: Collection[str] = ()) -> dict[str, Any]:
     """Switches to the release that ran before, which is still there.
 
     It proved itself before it ran, and is not tested again.
+
+    Args:
+        loaded: Numbers of the processes of a release that is loaded and waits for its turn.
     """
     if not os.environ.get("EDGEWREN_APART"):
         return {"changed": True, **switch_apart(["rollback"])}
@@ -45,7 +51,7 @@ def rollback() -> dict[str, Any]:
         if not target:
             raise BoardError("there is no other release on this board; deploy one")
         try:
-            done = switch(target, proven=True)
+            done = switch(target, proven=True, loaded=loaded)
         except BoardError:
             raise BoardError(taken_back(read_json(LAST))) from None
     return {"changed": True, **done}
@@ -92,7 +98,7 @@ def undeploy() -> dict[str, Any]:
             shutil.rmtree(folder, ignore_errors=True)
         for command in (["userdel", USER], ["groupdel", USER]):
             subprocess.run(command, capture_output=True, check=False)
-    for path in (LOCK, AHEAD):
+    for path in (LOCK, AHEAD, ANSWER, ASKED):
         path.unlink(missing_ok=True)
     return {"changed": there}
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from deploy.board.layout import AGENT, CURRENT, PYTHON, RELEASES, UNITS, link, linked_release, write
+from deploy.board.layout import AGENT, ANSWER, CURRENT, PYTHON, RELEASES, SWITCH, UNITS, link, linked_release, write
 from deploy.board.steps import BoardError
 
 TYPE_CHECKING = False
@@ -33,15 +33,17 @@ ExecStart={" ".join(PYTHON)} {AGENT} boot
 [Install]
 WantedBy=multi-user.target
 """
-# The new release has its first pictures before the other loads.
+# The new release has its first pictures before the other loads. Whoever waits for an answer gets an empty one at last.
 _BEHIND_TEXT = f"""[Unit]
 Description=Edgewren: the release before waits, loaded, in case it is wanted back
 
 [Service]
-Type=oneshot
-ExecStart=/bin/sleep 3
+ExecStartPre=/bin/sleep 3
 ExecStart={" ".join(PYTHON)} {AGENT} behind
+ExecStopPost=/bin/sh -c '[ ! -e {SWITCH} ] || {" ".join(PYTHON)} {AGENT} recover; [ ! -p {ANSWER} ] || echo 1<>{ANSWER}'
+TimeoutStopSec=120
 Nice=19
+Slice=system-edgewren.slice
 """
 
 
@@ -140,18 +142,23 @@ def processes(release: str) -> set[str]:
 
 def running() -> set[str]:
     """Ids of the releases that have processes, waiting ones among them."""
-    names = {name for name, text in _listings("*", "cgroup.procs") if text.strip()}
+    names = {name for name, text in _listings(unit("*"), "cgroup.procs") if text.strip()}
     return {name.removeprefix("edgewren@").removesuffix(".service") for name in names}
 
 
+def stands() -> bool:
+    """Whether an agent waits to be asked to go back, or is about to."""
+    return any(text.strip() for _, text in _listings(BEHIND, "cgroup.procs"))
+
+
 def _members(release: str, listing: str) -> set[str]:
-    return {number for _, text in _listings(release, listing) for number in text.split()}
+    return {number for _, text in _listings(unit(release), listing) for number in text.split()}
 
 
-def _listings(release: str, listing: str) -> Iterator[tuple[str, str]]:
-    """Units of a release, or of all that fit a pattern, and what the kernel lists of each."""
+def _listings(name: str, listing: str) -> Iterator[tuple[str, str]]:
+    """Units of a name, which may be a pattern, and what the kernel lists of each."""
     for tree in TREES:
-        for path in Path("/").glob(f"{tree[1:]}/{unit(release)}/{listing}"):
+        for path in Path("/").glob(f"{tree[1:]}/{name}/{listing}"):
             with contextlib.suppress(OSError):
                 yield path.parent.name, path.read_text()
 

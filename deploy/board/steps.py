@@ -9,6 +9,11 @@ from __future__ import annotations
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 STEPS = (
     "begin",
     "packages",
@@ -31,6 +36,16 @@ WATCHED = STEPS[: STEPS.index("units") + 1]
 
 class BoardError(Exception):
     """What went wrong, in one line for the person at the other end."""
+
+
+def attempt(command: Callable[..., dict[str, Any]], *arguments: object) -> dict[str, Any]:
+    """What a command of the agent gives; ``{"changed", "failed"}`` with the reason when it failed."""
+    try:
+        return command(*arguments)
+    except BoardError as failure:
+        return {"changed": False, "failed": str(failure)}
+    except OSError as error:
+        return {"changed": False, "failed": f"{error.filename or 'the board'}: {error.strerror or error}"}
 
 
 def step(name: str) -> None:

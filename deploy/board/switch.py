@@ -34,7 +34,7 @@ from deploy.board.steps import BoardError, step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
     from typing import IO, Any
 
@@ -66,12 +66,13 @@ def _has(stream: IO[str], wait: bool) -> bool:
     return True
 
 
-def switch(new: str, proven: bool = False) -> dict[str, Any]:
+def switch(new: str, proven: bool = False, loaded: Collection[str] = ()) -> dict[str, Any]:
     """Makes a complete release the running one, or leaves things as they were.
 
     Args:
         new: Its id.
         proven: It has run on this board before.
+        loaded: Numbers of its processes if they are known to be loaded and wait for their turn.
 
     Returns:
         ``{"release", "was", "gap_s"}``: seconds without service.
@@ -88,7 +89,8 @@ def switch(new: str, proven: bool = False) -> dict[str, Any]:
             services.give_way(old)
             # It may have waited behind the other.
             services.give_way(new, False)
-        services.start(new)
+        if not loaded or services.processes(new) != set(loaded):
+            services.start(new)
         step("switch-started")
         _point(CURRENT, new)
         step("switch-linked")

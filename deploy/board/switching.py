@@ -6,8 +6,7 @@ import os
 
 from deploy.board import services
 from deploy.board.apart import call_off, run_apart
-from deploy.board.behind import begin
-from deploy.board.layout import LAST, SWITCH, linked_release, read_json, remove
+from deploy.board.layout import LAST, linked_release, read_json, remove
 from deploy.board.steps import BoardError
 from deploy.board.switch import locked, settle
 from deploy.board.switch import recover as take_back
@@ -41,14 +40,6 @@ def switch(release: str) -> dict[str, Any]:
             return {"changed": False, "failed": str(failure)}
     services.systemctl("start", "--no-block", services.MAIN, services.BEHIND, check=False)
     return {"changed": True, **done}
-
-
-def behind() -> dict[str, Any]:
-    """A while after a switch: the release before waits, loaded, in case it is wanted back."""
-    with locked():
-        unfinished = bool(read_json(SWITCH))
-    # Not under the lock: whoever wants to go back at this moment must not be told that somebody is at work.
-    return {"changed": not unfinished and begin()}
 
 
 def recover() -> dict[str, Any]:

@@ -42,5 +42,6 @@ def main_process(board: LightBoard, release: str) -> str:
 
 
 def is_settled(board: LightBoard) -> bool:
-    """Nobody is at work and no switch is open."""
-    return not board.processes(".pyz") and not (board.root / "opt/edgewren/switch.json").exists()
+    """Nobody is at work, but for who stands by to be asked to go back, and no switch is open."""
+    at_work = set(board.processes(".pyz")) - set(board.processes(".pyz\0behind"))
+    return not at_work and not (board.root / "opt/edgewren/switch.json").exists()

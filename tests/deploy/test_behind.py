@@ -17,7 +17,7 @@ class Board:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.asked = folder, list[tuple[str, ...]]()
-        self.running = {"new"}
+        self.running, self.stands = {"new"}, False
         self.nice: list[str] = []
         for name in ("CURRENT", "PREVIOUS"):
             monkeypatch.setattr(behind, name, folder / name.lower())
@@ -25,6 +25,7 @@ class Board:
         monkeypatch.setattr(behind, "_MEMORY", folder / "meminfo")
         monkeypatch.setattr(services, "systemctl", lambda *words, check=True: self.asked.append(words))
         monkeypatch.setattr(services, "running", lambda: self.running)
+        monkeypatch.setattr(services, "stands", lambda: self.stands)
         monkeypatch.setattr(services, "processes", lambda release: {"7"})
         monkeypatch.setattr(services, "give_way", self.nice.append)
         for release in ("old", "new"):
@@ -82,4 +83,7 @@ def test_the_next_release_ends_what_waits_and_nothing_else(board: Board) -> None
     assert board.asked == []
     board.running |= {"old", "older"}
     behind.dismiss()
-    assert board.asked == [("stop", services.unit("old"), services.unit("older"))]
+    board.stands = True
+    behind.dismiss()
+    waiting = services.unit("old"), services.unit("older")
+    assert board.asked == [("stop", *waiting), ("stop", *waiting, services.BEHIND)]

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import pytest
 
 from deploy.board import services
-from deploy.board.apart import apart
-from deploy.board.layout import AGENT, AHEAD, PYTHON
+from deploy.board.apart import AT_HAND, apart
+from deploy.board.layout import AGENT, AHEAD, ANSWER, ASKED, PYTHON
 from deploy.board.steps import STEPS, WATCHED
 from tests.deploy.boards import LightBoard
 from tests.deploy.conftest import SOURCE, Bench
@@ -100,6 +100,22 @@ def held(board: LightBoard, command: str) -> Iterator[int]:
             one.kill()
 
 
+@contextmanager
+def standing(board: LightBoard, drill: str) -> Iterator[None]:
+    """An agent that stands by, and has a drill when it is asked to go back."""
+    folder = f"/run/systemd/system/{services.BEHIND}.d"
+    lines = f"[Service]\\nEnvironment=EDGEWREN_DRILL={drill}\\n"
+    board.inside(f"mkdir -p {folder}; printf '{lines}' >{folder}/drill.conf; systemctl daemon-reload")
+    # It stands there already, without one; the release that waits ends with it, as at the next deployment.
+    board.inside(f"systemctl stop {services.BEHIND} {services.unit(previous(board))}")
+    board.inside(f"rm -f {ANSWER}; systemctl start {services.BEHIND}")
+    until(lambda: board.seen(str(ANSWER)).exists(), "nobody stands by", 30)
+    try:
+        yield
+    finally:
+        board.inside(f"rm -r {folder}; systemctl daemon-reload")
+
+
 def _waiting(board: LightBoard) -> list[int]:
     """Processes of Python that look out for SIGCONT; sudo does so, too."""
     found = []
@@ -161,6 +177,31 @@ def test_a_connection_that_is_lost_on_the_way_back(board: LightBoard, page: Page
         # It loads already when the agent has not asked for it yet.
         if name == "switch-noted":
             until(lambda: before in waiting(board), "it is left to the agent", 30)
+        board.lose_connections()
+        os.kill(agent, signal.SIGCONT)
+        check(board, page, before)
+
+
+@pytest.mark.parametrize("name", _SWITCHING)
+def test_who_stands_by_is_killed_on_the_way_back(
+    board: LightBoard, offers: Iterator[Offer], page: Page, name: str
+) -> None:
+    check_next(board, page, next(offers))
+    now, before = current(board), previous(board)
+    with standing(board, name):
+        done = board.ssh(f"sudo sh -c {shlex.quote(AT_HAND)}")
+        assert board.seen(str(ASKED)).exists()
+        assert (done.returncode, done.stdout) == (0, "")
+        check(board, page, before if STEPS.index(name) >= _FINAL else now)
+
+
+@pytest.mark.parametrize("name", ["switch-noted", "switch-stopped"])
+def test_a_connection_to_who_stands_by_is_lost(
+    board: LightBoard, offers: Iterator[Offer], page: Page, name: str
+) -> None:
+    check_next(board, page, next(offers))
+    before = previous(board)
+    with standing(board, f"hold:{name}"), held(board, f"sudo sh -c {shlex.quote(AT_HAND)}") as agent:
         board.lose_connections()
         os.kill(agent, signal.SIGCONT)
         check(board, page, before)

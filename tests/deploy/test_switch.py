@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.board.layout import ASKED
 from tests.conftest import ROOT
 from tests.deploy.boards import LightBoard
 from tests.deploy.conftest import SOURCE, Bench
@@ -112,6 +113,8 @@ def test_the_release_before_waits_and_takes_over_when_it_is_wanted_back(
     assert back.returncode == 0, back.stderr
     assert (current(board), active(board), page(board)) == (first, [first], 200)
     assert main_process(board, first) == process
+    # Who stood by was asked, and nobody else had to load.
+    assert board.seen(str(ASKED)).exists()
     nice = board.inside(f"ps -o ni= -L -p {process}").split()
     assert set(nice) == {"0"}
 
