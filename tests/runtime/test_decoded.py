@@ -16,7 +16,7 @@ from runtime.decode import make_decoder
 from runtime.decode.candidates import Candidates
 from runtime.decode.classes import ClassesDecoder
 from runtime.engine import TensorSpec
-from runtime.errors import InputError
+from runtime.errors import InputError, RunError
 from tests.runtime.test_card import make_card
 from tests.runtime.test_yolo import Outputs
 
@@ -198,7 +198,18 @@ def test_classes(seed: int, name: str, activation: Any, background: bool, top: i
     assert mine.dtype == np.float32
 
 
-@pytest.mark.parametrize("value", [1e38, -1e38, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("top", [1, 3])
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid", "none"])
+def test_what_is_no_number_is_no_answer(activation: Any, top: int, dtype: type) -> None:
+    array = np.array([[0.5, math.nan, 0.25]], dtype)
+    executor = Outputs([TensorSpec("class", (1, 3), array.dtype)], [array])
+    named = card(DecoderSpec("classes", activation=activation), "class")
+    with pytest.raises(RunError, match=r"1 of the 3 scores of .* are no numbers; expected one for each class; "):
+        ClassesDecoder(named, executor).decode(executor, top)
+
+
+@pytest.mark.parametrize("value", [1e38, -1e38, math.inf, -math.inf])
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid", "none"])
 def test_absurd_logits(value: float, activation: Any) -> None:
     array = np.array([[0.5, value, 0.25]], np.float32)
