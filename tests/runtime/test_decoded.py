@@ -202,7 +202,7 @@ def test_classes(seed: int, name: str, activation: Any, background: bool, top: i
 @pytest.mark.parametrize("top", [1, 3])
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid", "none"])
 def test_what_is_no_number_is_no_answer(activation: Any, top: int, dtype: type) -> None:
-    array = np.array([[0.5, math.nan, 0.25]], dtype)
+    array: np.ndarray = np.array([[0.5, math.nan, 0.25]], dtype)
     executor = Outputs([TensorSpec("class", (1, 3), array.dtype)], [array])
     named = card(DecoderSpec("classes", activation=activation), "class")
     with pytest.raises(RunError, match=r"1 of the 3 scores of .* are no numbers; expected one for each class; "):
