@@ -15,6 +15,7 @@ from typing import Any
 
 from deploy.board.apart import AT_HAND, apart
 from deploy.board.layout import AGENT, PYTHON
+from deploy.board.steps import BUSY
 from deploy.inventory import tool, write_inventory
 from deploy.settings import Target
 from deploy.ssh import ssh_arguments
@@ -213,7 +214,7 @@ def _outcome(event: dict[str, Any]) -> Outcome:
     if event.get("unreachable"):
         return Outcome(False, False, f"connection lost: {_short(said.get('msg', ''))}", lost=True)
     if "was already loaded" in said.get("stderr", ""):
-        return Outcome(False, False, "another deployment is under way on this board; wait for it")
+        return Outcome(False, False, BUSY)
     if "failed" in result:
         return Outcome(False, False, str(result["failed"]), result)
     if _SUDO_REFUSES.search(f"{said.get('msg', '')} {said.get('stderr', '')}"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apps.service import NOT_WANTED
-from deploy.board.layout import CURRENT, STATE, TURN
+from deploy.board.layout import CURRENT, PATIENCE_S, STATE, TURN
 from deploy.settings import Settings
 
 # Options of the live app that name a file of the service's own.
@@ -24,7 +24,7 @@ NotifyAccess=main
 ExecStart={python} -m apps.live {arguments}
 Environment=PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME={state}
 # Its turn comes when the link leads to it; one that is not wanted for so many seconds ends.
-Environment=EDGEWREN_TURN={turn} EDGEWREN_CURRENT={current} EDGEWREN_RELEASE={folder} EDGEWREN_PATIENCE=900
+Environment=EDGEWREN_TURN={turn} EDGEWREN_CURRENT={current} EDGEWREN_RELEASE={folder} EDGEWREN_PATIENCE={patience}
 WorkingDirectory={state}
 StateDirectory=edgewren
 StateDirectoryMode=0700
@@ -110,6 +110,7 @@ def unit_text(release: str, model_name: str, settings: Settings, systemd: int, k
         current=CURRENT,
         folder=folder,
         not_wanted=NOT_WANTED,
+        patience=PATIENCE_S,
         python=f"{folder}/.venv/bin/python",
         arguments=arguments,
         back_off="RestartSteps=6\nRestartMaxDelaySec=60\n" if systemd >= _BACK_OFF else "",

@@ -24,12 +24,20 @@ from deploy.board.layout import (
     SWITCH,
     linked_release,
 )
+from deploy.board.steps import BUSY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _UNIT = "edgewren-switch"
+
+
+def _listings(unit: str, what: str) -> str:
+    """Where the shell finds what the kernel lists of a unit."""
+    return " ".join(f"{tree}/{unit}/cgroup.{what}" for tree in services.TREES)
+
+
 # What a switch leaves when it was cut off: notes, and work for the agent.
 _AFTER = f"[ ! -e {SWITCH} ] && [ ! -e {AHEAD} ] || exec {' '.join(PYTHON)} {AGENT} recover"
 # Of the releases that the links name the one before starts, if it is whole, does not wait already, and nobody is at
@@ -39,24 +47,24 @@ _AFTER = f"[ ! -e {SWITCH} ] && [ ! -e {AHEAD} ] || exec {' '.join(PYTHON)} {AGE
 _AHEAD = f"""readlink {PREVIOUS} {CURRENT} | {{
 IFS=/ read -r folder before; IFS=/ read -r folder now
 [ -n "$now" ] && [ "$now" != "$before" ] && [ -e {RELEASES}/$before/.complete ] && [ ! -e {SWITCH} ] || exit
-for listing in {" ".join(f"{tree}/{services.unit('$before')}/cgroup.procs" for tree in services.TREES)}; do
+for listing in {_listings(services.unit("$before"), "procs")}; do
 [ ! -e $listing ] || ! read -r process <$listing || exit
 done
 echo "$before" >{AHEAD}
-for listing in {" ".join(f"{tree}/{services.unit('$now')}/cgroup.threads" for tree in services.TREES)}; do
+for listing in {_listings(services.unit("$now"), "threads")}; do
 [ ! -e $listing ] || while read -r thread; do echo 19 >/proc/$thread/autogroup; done <$listing
 done
 flock -n {LOCK} systemctl start --no-block {services.unit("$before")} || rm {AHEAD}
 }} >/dev/null 2>&1
 exec "$@"
 """
-_BUSY = '{"changed": false, "failed": "another deployment is under way on this board; wait for it"}'
+_BUSY = f'{{"changed": false, "failed": "{BUSY}"}}'
 # Lines of shell: an agent that stands there goes back, and need not load (deploy/board/standing.py). Its answer is a
 # line of JSON; where none comes, the shell goes on. The pipe is open before the agent is looked for: whatever becomes
 # of one that was found there, systemd writes into it when it has ended.
 AT_HAND = f"""if [ -p {ANSWER} ]; then
 exec 3<>{ANSWER}
-for listing in {" ".join(f"{tree}/{services.BEHIND}/cgroup.procs" for tree in services.TREES)}; do
+for listing in {_listings(services.BEHIND, "procs")}; do
 [ ! -e $listing ] || while read -r process; do
 words=; read -r words </proc/$process/cmdline
 case $words in *{AGENT.name}behind)

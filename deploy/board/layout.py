@@ -42,6 +42,8 @@ TOKEN = STATE / "token"
 # Whose turn it is to have camera and port: the number of its process (apps/service.py).
 TURN = STATE / "turn"
 USER = "edgewren"
+# So long a release waits that was current before, and an agent with it.
+PATIENCE_S = 900
 # How the agent is run; it needs nothing of what the board's Python has installed.
 PYTHON = ("/usr/bin/python3", "-I", "-S")
 KEPT = 3

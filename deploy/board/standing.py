@@ -14,7 +14,7 @@ from pathlib import Path
 
 from deploy.board import services
 from deploy.board.behind import begin
-from deploy.board.layout import ANSWER, ASKED, PREVIOUS, SWITCH, linked_release, read_json
+from deploy.board.layout import ANSWER, ASKED, PATIENCE_S, PREVIOUS, SWITCH, linked_release, read_json
 from deploy.board.operating import rollback
 from deploy.board.steps import BoardError, attempt
 from deploy.board.switch import locked
@@ -22,9 +22,6 @@ from deploy.board.switch import locked
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-# The release that waits ends by itself after as long (deploy.unit).
-_PATIENCE_S = 900.0
 
 
 def behind() -> dict[str, Any]:
@@ -44,7 +41,7 @@ def behind() -> dict[str, Any]:
         # If it cannot start, whoever wants it back is told why.
         services.start(before)
     loaded = services.processes(before)
-    if signal.sigtimedwait({signal.SIGUSR1}, _PATIENCE_S):
+    if signal.sigtimedwait({signal.SIGUSR1}, PATIENCE_S):
         _hurry()
         _answer(_go_back(before, loaded))
     return {"changed": True}

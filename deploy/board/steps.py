@@ -34,6 +34,9 @@ STEPS = (
 WATCHED = STEPS[: STEPS.index("units") + 1]
 
 
+BUSY = "another deployment is under way on this board; wait for it"
+
+
 class BoardError(Exception):
     """What went wrong, in one line for the person at the other end."""
 

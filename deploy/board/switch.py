@@ -30,7 +30,7 @@ from deploy.board.layout import (
     remove,
     write_json,
 )
-from deploy.board.steps import BoardError, step
+from deploy.board.steps import BUSY, BoardError, step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def locked(wait: bool = False) -> Iterator[None]:
         end = time.monotonic() + _MOMENT_S
         while not _has(stream, wait):
             if time.monotonic() >= end:
-                raise BoardError("another deployment is under way on this board; wait for it")
+                raise BoardError(BUSY)
             time.sleep(0.05)
         yield
 
