@@ -78,7 +78,7 @@ def test_boxes_lie_on_the_objects_and_move(start: Start, screen: Screen, tmp_pat
             apart[left] = max(abs(left - first), abs(right - last))
         return len(apart) >= 12
 
-    while_running(moved, app)
+    while_running(moved, app, screen)
     # Its upright lines are on the robin's edges, but for the frames after a turn, when the track runs on.
     assert sorted(apart.values())[len(apart) // 2] <= 5
     picture = screen.picture()
@@ -91,7 +91,7 @@ def test_boxes_lie_on_the_objects_and_move(start: Start, screen: Screen, tmp_pat
 @pytest.mark.parametrize("way", ["q", "Escape", "alt+F4", "signal"])
 def test_it_ends_when_the_window_does(way: str, start: Start, screen: Screen, tmp_path: Path) -> None:
     app = start("camera", tmp_path / "out.mp4")
-    while_running(lambda: box_and_robin(screen), app)
+    while_running(lambda: box_and_robin(screen), app, screen)
     if way == "signal":
         app.send_signal(signal.SIGTERM)
     else:
@@ -104,17 +104,25 @@ def test_it_ends_when_the_window_does(way: str, start: Start, screen: Screen, tm
     assert cv2.VideoCapture(str(tmp_path / "out.mp4")).read()[0]
 
 
+def test_it_outlives_minimising(start: Start, screen: Screen) -> None:
+    app = start("camera")
+    while_running(lambda: box_and_robin(screen), app, screen)
+    screen.restore()
+    before = box_and_robin(screen)
+    while_running(lambda: box_and_robin(screen) not in (None, before), app, screen)
+
+
 def test_single_pictures_wait_for_a_key_each(start: Start, screen: Screen, tmp_path: Path) -> None:
     paths = [tmp_path / f"{name}.png" for name in ("green", "red")]
     for path, color in zip(paths, ((0, 160, 0), (0, 0, 160)), strict=True):
         assert cv2.imwrite(str(path), np.full((desk.HEIGHT, desk.WIDTH, 3), color, np.uint8))
     app = start("pictures", PICTURES=":".join(map(str, paths)))
-    while_running(lambda: shade(screen) == (0, 160, 0), app)
+    while_running(lambda: shade(screen) == (0, 160, 0), app, screen)
     with pytest.raises(subprocess.TimeoutExpired):
         app.wait(1)
     assert shade(screen) == (0, 160, 0)
     screen.press("space")
-    while_running(lambda: shade(screen) == (0, 0, 160), app)
+    while_running(lambda: shade(screen) == (0, 0, 160), app, screen)
     screen.press("space")
     _, err = app.communicate(timeout=60)
     assert app.returncode == 0, err

@@ -22,6 +22,7 @@ from tests.waiting import Patience
 _OPENCV = ROOT / "build" / "desktop"
 _WIDTH, _HEIGHT = 1024, 768
 _TIMEOUT_S = 90
+_BLANK_S = 10
 # No frames, so that a window's place is its picture's.
 _MANAGER = """<openbox_config xmlns="http://openbox.org/3.4/rc">
   <keyboard><keybind key="A-F4"><action name="Close"/></keybind></keyboard>
@@ -58,9 +59,8 @@ class Screen:
 
     def picture(self) -> np.ndarray | None:
         """What the program's window shows now: ``(h, w, 3)`` uint8, blue, green, red; ``None`` where there is none."""
-        place = self._hands("search", "--onlyvisible", "--name", "^Edgewren$", "getwindowgeometry", "--shell", "%@")
-        facts = dict(line.split("=") for line in place.stdout.split() if "=" in line)
-        if place.returncode or not facts:
+        facts = self._window()
+        if not facts:
             return None
         x, y, width, height = (int(facts[key]) for key in ("X", "Y", "WIDTH", "HEIGHT"))
         data = self._file.read_bytes()
@@ -74,10 +74,20 @@ class Screen:
         """Presses a key."""
         assert self._hands("key", key).returncode == 0
 
+    def restore(self) -> None:
+        """Minimises the program's window and brings it back."""
+        if number := self._window().get("WINDOW"):
+            self._hands("windowminimize", "--sync", number, "windowactivate", "--sync", number)
+
     def close(self) -> None:
         for process in (self._manager, self._process):
             process.terminate()
             process.wait()
+
+    def _window(self) -> dict[str, str]:
+        """Number, place and size of the program's window; empty where there is none."""
+        told = self._hands("search", "--onlyvisible", "--name", "^Edgewren$", "getwindowgeometry", "--shell", "%@")
+        return {} if told.returncode else dict(line.split("=") for line in told.stdout.split() if "=" in line)
 
     def _hands(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"DISPLAY": self.name}
@@ -114,10 +124,17 @@ def desktop() -> Path:
     return folder
 
 
-def while_running(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    """Waits until something is true while a program runs."""
-    patience = Patience(_TIMEOUT_S)
+def while_running(condition: Callable[[], object], process: subprocess.Popen[str], screen: Screen) -> None:
+    """Waits until something is true while a program runs.
+
+    Qt 5 now and then misses the X server's first words about a new window on a busy machine, and leaves it blank, new
+    pictures or not, until it was minimised (docs/live.md says so). A window without a picture is treated like that.
+    """
+    patience, bright = Patience(_TIMEOUT_S), Patience(_BLANK_S)
     while not condition():
         assert process.poll() is None, process.communicate()
         assert patience.lasts(), "it did not become true"
+        if screen.picture() is not None and not bright.lasts():
+            screen.restore()
+            bright = Patience(_BLANK_S)
         time.sleep(0.02)
