@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from runtime.commandline import Notes, run
 if TYPE_CHECKING:
     from apps.moment import Figures, Moment, Output
     from apps.options import Options
+    from apps.service import Service
     from apps.session import Session
 
 _STATUS_INTERVAL_S = 1.0
@@ -25,15 +27,28 @@ def main(argv: Sequence[str]) -> int:
     """Runs the app until the input ends, the time is over or a signal arrives."""
     from apps.memory import give_back_what_is_large
     from apps.options import read_options
+    from apps.service import Service
 
     options = read_options(argv)
     give_back_what_is_large()
+    service = Service()
+    if service.step_back:
+        # Who has no turn need not give it up.
+        signal.signal(service.step_back, signal.SIG_IGN)
+    while _has_its_turn(options, service):
+        # What refers to itself in a circle holds the network.
+        gc.collect()
+    return 0
 
+
+def _has_its_turn(options: Options, service: Service) -> bool:
+    """From loading to the end; whether it ended for another release and is to wait again."""
     from apps.outputs import open_outputs, preload
     from apps.session import Session
 
     status = _Status()
-    with Session(options, status.say) as session, contextlib.ExitStack() as stack:
+    service.alive()
+    with Session(options, status.say, service) as session, contextlib.ExitStack() as stack:
         # The network is loaded; at an update this waits until the release before has let go of camera and port, and
         # loads the rest while that one ends.
         session.take_turn(lambda: preload(options))
@@ -50,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     for uri in options.outputs:
         if "://" not in uri:
             status.say(f"wrote {uri}")
-    return 0
+    return session.stepped_back
 
 
 def _paced(options: Options) -> bool:
@@ -63,13 +78,16 @@ def _paced(options: Options) -> bool:
 @contextlib.contextmanager
 def _stopping(session: Session, seconds: float | None) -> Iterator[None]:
     """Ends the session on Ctrl-C, on SIGTERM and after some seconds; a second Ctrl-C ends the program at once."""
+    back = session.service.step_back
 
     def stop(number: int, stack: object) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         # Not from the handler itself: the interrupted thread may hold the lock that stopping needs.
-        threading.Thread(target=session.stop, daemon=True).start()
+        target = session.step_back if number == back else session.stop
+        threading.Thread(target=target, daemon=True).start()
 
-    saved = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, *([back] if back else []))
+    saved = {number: signal.signal(number, stop) for number in numbers}
     timer = threading.Timer(seconds, session.stop) if seconds else None
     if timer:
         timer.daemon = True

@@ -5,6 +5,7 @@ none. A camera and a port have one owner: at an update the next release starts b
 and then waits here until the other has ended, so that the picture stands still for moments only. Whoever has the turn
 writes the number of its process into the file. After an update the release before waits here too, for the case that
 it is wanted back: only the release that a link names may have the turn, also when that one dies and starts again.
+It need not load for that: on a signal the one that runs gives its turn up and waits like the others.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -32,6 +34,10 @@ class Service:
         environment: ``NOTIFY_SOCKET`` (systemd's). ``EDGEWREN_TURN``: a file whose lock is held by whoever has the
             camera. ``EDGEWREN_CURRENT`` and ``EDGEWREN_RELEASE``: a link, and where it must lead before this process
             may have it. ``EDGEWREN_PATIENCE``: seconds after which it ends when the link still leads elsewhere.
+            ``EDGEWREN_STEP_BACK``: name of the signal on which its turn is to be given up, ``SIGUSR1``.
+
+    Attributes:
+        step_back: That signal; ``None`` where there are no turns.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
@@ -40,6 +46,8 @@ class Service:
         self._link = environment.get("EDGEWREN_CURRENT", "")
         self._release = environment.get("EDGEWREN_RELEASE", "")
         self._patience = float(environment.get("EDGEWREN_PATIENCE") or "inf")
+        named = environment.get("EDGEWREN_STEP_BACK", "")
+        self.step_back = signal.Signals.__members__.get(named) if self._turn else None
         self._told = 0.0
         # Kept open, and with it the lock.
         self._held: IO[str] | None = None
@@ -93,6 +101,7 @@ class Service:
         """The next one may have its turn."""
         if self._held:
             self._held.close()
+            self._held = None
 
     def alive(self) -> None:
         """The loop goes round: for the watchdog, at most once a second."""

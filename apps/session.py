@@ -56,9 +56,11 @@ class Session:
     Args:
         options: What was chosen at the start.
         say: Takes one line for the terminal or log.
+        service: The process, as a service manager sees it.
 
     Attributes:
         options: What was chosen at the start.
+        stepped_back: Whether it was to end because another process has its turn.
         notices: Sentences for the viewer.
         health: Whether results keep coming.
         library: Stored recordings, clips and snapshots, where there are any.
@@ -67,10 +69,11 @@ class Session:
         InputError: A model cannot be opened, a class to blur or show is unknown, or the state file cannot be kept.
     """
 
-    def __init__(self, options: Options, say: Callable[[str], None]) -> None:
+    def __init__(self, options: Options, say: Callable[[str], None], service: Service | None = None) -> None:
         self.notices = Notices(say)
         self.health = Health(patience(options.max_fps))
-        self.service = Service()
+        self.service = service or Service()
+        self.stepped_back = False
         self.options = options
         self._say = say
         self._models = named_models(_present(options.model, *options.also_models, options.small_model))
@@ -199,6 +202,11 @@ class Session:
         """Ends :meth:`run` soon; safe from any thread."""
         self._over.set()
         self._interrupt()
+
+    def step_back(self) -> None:
+        """Ends :meth:`run` soon, for another process; safe from any thread."""
+        self.stepped_back = True
+        self.stop()
 
     def stopping(self) -> bool:
         """Whether :meth:`run` is to end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apps.service import NOT_WANTED
-from deploy.board.layout import CURRENT, PATIENCE_S, STATE, TURN
+from deploy.board.layout import CURRENT, PATIENCE_S, STATE, STEPS_BACK, TURN
 from deploy.settings import Settings
 
 # Options of the live app that name a file of the service's own.
@@ -23,8 +23,9 @@ Type=notify
 NotifyAccess=main
 ExecStart={python} -m apps.live {arguments}
 Environment=PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME={state}
-# Its turn comes when the link leads to it; one that is not wanted for so many seconds ends.
+# Its turn comes when the link leads to it, and ends with a signal; one not wanted for so many seconds ends for good.
 Environment=EDGEWREN_TURN={turn} EDGEWREN_CURRENT={current} EDGEWREN_RELEASE={folder} EDGEWREN_PATIENCE={patience}
+Environment={step_back}
 WorkingDirectory={state}
 StateDirectory=edgewren
 StateDirectoryMode=0700
@@ -111,6 +112,7 @@ def unit_text(release: str, model_name: str, settings: Settings, systemd: int, k
         folder=folder,
         not_wanted=NOT_WANTED,
         patience=PATIENCE_S,
+        step_back=STEPS_BACK,
         python=f"{folder}/.venv/bin/python",
         arguments=arguments,
         back_off="RestartSteps=6\nRestartMaxDelaySec=60\n" if systemd >= _BACK_OFF else "",

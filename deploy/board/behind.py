@@ -1,35 +1,63 @@
 """The release before waits behind the one that runs: loaded, for some minutes, in case it is wanted back.
 
 What a rollback takes longest for is loading, and whoever wants one has a bad release running. The one that waits has
-no camera and no port (``apps.service``), yields the processor, and ends by itself. A board that is short of memory
-does without it.
+no camera and no port (``apps.service``), yields the processor, and ends by itself. At a switch it gives both up and
+goes on as the one that waits; where it cannot, it is started anew. A board that is short of memory does without it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import time
 from pathlib import Path
 
 from deploy.board import services
-from deploy.board.layout import CURRENT, PREVIOUS, description, linked_release
+from deploy.board.layout import CURRENT, PREVIOUS, STEPS_BACK, description, linked_release, whose_turn
 
-# A release takes 60 to 150 MiB; what the board needs for other things it keeps.
-_FREE_MIB = 400
+# What the board needs for other things it keeps; a release takes 60 to 150 MiB.
+_KEPT_MIB, _RELEASE_MIB = 250, 150
 _MEMORY = Path("/proc/meminfo")
-_SECONDS = 5.0
+_START_S = 5.0
+_STEP_BACK_S = 3.0
 
 
 def begin() -> bool:
-    """Starts the release before, as a process that yields to all others; whether it did."""
+    """Has the release before wait, as a process that yields to all others; whether it does."""
     before = linked_release(PREVIOUS)
-    if before in services.running() or not _may_wait(before):
+    if not _may_wait(before):
         return False
-    services.systemctl("start", "--no-block", services.unit(before), check=False)
-    end = time.monotonic() + _SECONDS
-    while not services.processes(before) and time.monotonic() < end:
-        time.sleep(0.05)
+    if before not in services.running():
+        if _free_mib() < _KEPT_MIB + _RELEASE_MIB:
+            return False
+        services.systemctl("start", "--no-block", services.unit(before), check=False)
+        end = time.monotonic() + _START_S
+        while not services.processes(before) and time.monotonic() < end:
+            time.sleep(0.05)
     services.give_way(before)
     return True
+
+
+def step_back(release: str, behind: str) -> bool:
+    """Has a release that runs give camera and port to another, which waits for them, and wait in its place.
+
+    Returns:
+        Whether it did. One that cannot, does not in time, or has no room is to be stopped.
+    """
+    turn = whose_turn()
+    knows = STEPS_BACK in description(release).get("unit", "")
+    if not knows or _free_mib() < _KEPT_MIB or turn not in services.processes(release):
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(int(turn), signal.SIGUSR1)
+    end = time.monotonic() + _STEP_BACK_S
+    while whose_turn() == turn and time.monotonic() < end:
+        if not services.processes(behind):
+            # It died: what comes now is the way back, to the release that steps back.
+            return True
+        time.sleep(0.02)
+    return whose_turn() != turn
 
 
 def dismiss() -> None:
@@ -42,10 +70,10 @@ def dismiss() -> None:
 
 
 def _may_wait(release: str) -> bool:
-    """Whether a release knows how to wait, and the board has room for it."""
+    """Whether it is a release for the case that the current one is bad, and knows how to wait."""
     if not release or release == linked_release(CURRENT):
         return False
-    return "EDGEWREN_CURRENT=" in description(release).get("unit", "") and _free_mib() >= _FREE_MIB
+    return "EDGEWREN_CURRENT=" in description(release).get("unit", "")
 
 
 def _free_mib() -> int:

@@ -6,7 +6,7 @@ import socket
 import time
 
 from deploy.board import services
-from deploy.board.layout import TOKEN, TURN
+from deploy.board.layout import TOKEN, whose_turn
 from deploy.board.steps import BoardError
 
 _SECONDS = 40.0
@@ -56,11 +56,7 @@ def _holds(before: str, release: str) -> str:
     """That one release has not given way to another; ``""`` when it has."""
     if not before or not services.processes(before):
         return ""
-    try:
-        turn = TURN.read_text().strip()
-    except OSError:
-        turn = ""
-    return "" if turn in services.processes(release) else f"{services.unit(before)} has not ended"
+    return "" if whose_turn() in services.processes(release) else f"{services.unit(before)} has not given way"
 
 
 def _check_lives(release: str) -> None:

@@ -41,6 +41,8 @@ ANSWER, ASKED = Path("/run/edgewren.answer"), Path("/run/edgewren.asked")
 TOKEN = STATE / "token"
 # Whose turn it is to have camera and port: the number of its process (apps/service.py).
 TURN = STATE / "turn"
+# A release with these words in its unit gives its turn up on that signal and waits.
+STEPS_BACK = "EDGEWREN_STEP_BACK=SIGUSR1"
 USER = "edgewren"
 # So long a release waits that was current before, and an agent with it.
 PATIENCE_S = 900
@@ -139,6 +141,14 @@ def linked_release(path: Path) -> str:
 def description(release: str) -> dict[str, Any]:
     """A release's manifest, ``{}`` where there is none."""
     return read_json(RELEASES / release / "release.json") if release else {}
+
+
+def whose_turn() -> str:
+    """Number of the process that took camera and port last, ``""`` where none did."""
+    try:
+        return TURN.read_text().strip()
+    except OSError:
+        return ""
 
 
 def releases() -> list[str]:

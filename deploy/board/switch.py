@@ -1,9 +1,10 @@
 """From one release to another, and back.
 
 The new release is started beside the old one: it loads its model and then waits for its turn (``apps.service``),
-because a camera and a port have one owner. Only when it waits is the link moved and the old one stopped; if it does
-not answer after that, the old one starts again. A note on the disk says that a switch is under way. Whoever finds it
-with nobody at work (``recover``: after a killed process, at the next start of the board) takes the old release back.
+because a camera and a port have one owner. Only when it waits is the link moved, and the old one gives both up and
+waits in its turn, or is stopped; if the new one does not answer after that, the old one has them again. A note on the
+disk says that a switch is under way. Whoever finds it with nobody at work (``recover``: after a killed process, at the
+next start of the board) takes the old release back.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 
 from deploy.board import services
 from deploy.board.apart import call_off
+from deploy.board.behind import step_back
 from deploy.board.health import wait_until_well
 from deploy.board.layout import (
     CURRENT,
@@ -96,7 +98,9 @@ def switch(new: str, proven: bool = False, loaded: Collection[str] = ()) -> dict
         step("switch-linked")
         stopped = time.monotonic()
         ending = old if old != new else ""
-        if ending:
+        # Whoever goes back wants to be rid of the one that runs.
+        stays = bool(ending) and not proven and step_back(ending, new)
+        if ending and not stays:
             # It takes its time to end, and the new one has its turn before that.
             services.stop(ending, wait=not services.processes(new))
         step("switch-stopped")
@@ -107,8 +111,9 @@ def switch(new: str, proven: bool = False, loaded: Collection[str] = ()) -> dict
         raise
     if old != new:
         _point(PREVIOUS, old)
-        # What it still has to put away would take it too long beside one that works.
-        services.give_way(old, False)
+        if not stays:
+            # What it still has to put away would take it too long beside one that works.
+            services.give_way(old, False)
     done = {"release": new, "was": old, "gap_s": round(answered - stopped, 2) if old else None}
     write_json(LAST, {"ok": True, **done})
     remove(SWITCH)

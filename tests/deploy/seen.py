@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from deploy.board.layout import ANSWER
 from tests.deploy.boards import LightBoard
 
 
@@ -45,3 +46,9 @@ def is_settled(board: LightBoard) -> bool:
     """Nobody is at work, but for who stands by to be asked to go back, and no switch is open."""
     at_work = set(board.processes(".pyz")) - set(board.processes(".pyz\0behind"))
     return not at_work and not (board.root / "opt/edgewren/switch.json").exists()
+
+
+def stands(board: LightBoard) -> bool:
+    """Whether an agent stands by since the last switch: it makes its pipe when it may be asked."""
+    pipe = board.seen(str(ANSWER))
+    return pipe.exists() and pipe.stat().st_mtime > (board.root / "opt/edgewren/last.json").stat().st_mtime

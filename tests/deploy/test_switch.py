@@ -16,7 +16,7 @@ from deploy.board.layout import ASKED
 from tests.conftest import ROOT
 from tests.deploy.boards import LightBoard
 from tests.deploy.conftest import SOURCE, Bench
-from tests.deploy.seen import active, current, is_settled, main_process, waiting
+from tests.deploy.seen import active, current, is_settled, main_process, stands, waiting
 from tests.waiting import until
 
 # A container each, minutes together: make test-deploy.
@@ -70,12 +70,15 @@ def test_a_bad_release_is_taken_back(
     deployed: Bench, board: LightBoard, page: Page, settings: list[str], reason: str
 ) -> None:
     old = current(board)
+    process = main_process(board, old)
     done = deployed.install(board, 0, *settings)
     assert done.returncode == 1
     assert f"rolled back to {old}: " in done.stderr
     assert reason in done.stderr
     assert done.stderr.count("error: 1") <= 1
     assert (current(board), active(board), page(board)) == (old, [old], 200)
+    # If it had given camera and port up already, it has them again, and had not to load.
+    assert main_process(board, old) == process
     status = deployed.run("status", board.address, "--ssh-config", board.config)
     assert "was taken back" in status.stdout
 
@@ -99,16 +102,19 @@ def test_the_release_before_waits_and_takes_over_when_it_is_wanted_back(
     deployed: Bench, board: LightBoard, page: Page
 ) -> None:
     first = current(board)
+    process = main_process(board, first)
     assert deployed.install(board, 1).returncode == 0
     second = current(board)
-    until(lambda: waiting(board) == [first], "the release before does not wait", 30)
+    # It stepped back, and had not to load again.
+    assert waiting(board) == [first]
+    assert main_process(board, first) == process
+    until(lambda: stands(board), "no agent stands by", 30)
     status = deployed.run("status", board.address, "--ssh-config", board.config)
     assert f"; {first} waits, loaded" in status.stdout
     # When the one that runs dies, it starts again, and who waits goes on waiting.
     board.inside(f"kill -9 {main_process(board, second)}")
     until(lambda: page(board) == 200, "no page after the service was killed", 30)
     assert (current(board), active(board), waiting(board)) == (second, [second], [first])
-    process = main_process(board, first)
     back = deployed.run("rollback", board.address, "--ssh-config", board.config)
     assert back.returncode == 0, back.stderr
     assert (current(board), active(board), page(board)) == (first, [first], 200)

@@ -1,0 +1,116 @@
+"""Two releases that take turns with a port and a state file, as processes: the live app, signals and a link."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.waiting import until
+
+_SHAPE = {"name": "gate", "kind": "line", "points": [[0.5, 0], [0.5, 1]]}
+
+
+class Board:
+    """A link, a turn and a state file, and releases ``old`` and ``new``: the same app under two names."""
+
+    def __init__(self, folder: Path, model: Path) -> None:
+        self.folder, self.model = folder, model
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.releases: dict[str, subprocess.Popen[str]] = {}
+
+    def point(self, release: str) -> None:
+        (self.folder / "next").symlink_to(release)
+        (self.folder / "next").rename(self.folder / "current")
+
+    def start(self, release: str) -> None:
+        (self.folder / release).mkdir()
+        paths = {"TURN": "turn", "CURRENT": "current", "RELEASE": release}
+        settings = {f"EDGEWREN_{name}": str(self.folder / value) for name, value in paths.items()}
+        settings |= {"EDGEWREN_PATIENCE": "120", "EDGEWREN_STEP_BACK": "SIGUSR1"}
+        words = [str(self.model), "synthetic://cards?size=160x120", f"http://127.0.0.1:{self.port}"]
+        self.releases[release] = subprocess.Popen(
+            [sys.executable, "-m", "apps.live", *words, "--state", str(self.folder / "state.json"), "--max-fps", "10"],
+            cwd=ROOT,
+            env=os.environ | settings,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def switch(self, one: str, other: str) -> None:
+        """Has one release step back for the other."""
+        self.point(other)
+        self.releases[one].send_signal(signal.SIGUSR1)
+        until(lambda: self.has_turn(other), f"{other} has no page", 60)
+
+    def has_turn(self, release: str) -> bool:
+        """Whether its process has the turn and its page is well."""
+        turn = self.folder / "turn"
+        if not turn.exists() or turn.read_text().strip() != str(self.releases[release].pid):
+            return False
+        try:
+            return bool(self.ask("/healthz"))
+        except urllib.error.URLError:
+            return False
+
+    def ask(self, path: str, data: object = None) -> Any:
+        body = None if data is None else json.dumps(data).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.loads(answer.read() or b"null")
+
+
+@pytest.fixture
+def board(tmp_path: Path, tiny_model: Path) -> Iterator[Board]:
+    board = Board(tmp_path, tiny_model)
+    yield board
+    for process in board.releases.values():
+        process.kill()
+        process.communicate()
+
+
+def settled(process: subprocess.Popen[str]) -> int:
+    """How many threads a process has when it has put away what it does not need while it waits."""
+    counts: list[int] = []
+
+    def steady() -> bool:
+        counts.append(len(os.listdir(f"/proc/{process.pid}/task")))
+        return len(counts) > 10 and len(set(counts[-10:])) == 1
+
+    until(steady, "its threads come and go", 60, pause=0.1)
+    return counts[-1]
+
+
+def test_who_gives_its_turn_up_waits_and_has_it_again(board: Board) -> None:
+    board.point("old")
+    board.start("old")
+    until(lambda: board.has_turn("old"), "the first has no page", 60)
+    board.start("new")
+    board.switch("old", "new")
+    board.ask("/api/change", {"shapes": [_SHAPE]})
+    threads = settled(board.releases["old"])
+    board.switch("new", "old")
+    # What was drawn meanwhile is there.
+    assert [shape["name"] for shape in board.ask("/api/state")["shapes"]] == ["gate"]
+    board.switch("old", "new")
+    assert settled(board.releases["old"]) == threads
+    # One that waits ends like any other.
+    for process in board.releases.values():
+        assert process.poll() is None
+        process.terminate()
+    assert board.releases["new"].wait(30) == 0
+    assert board.releases["old"].wait(30) == -signal.SIGTERM
