@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,6 +25,7 @@ from apps.server.ports import Health, Library, Metrics
 from runtime.errors import InputError
 
 _STOP_TIMEOUT_S = 5
+_GOODBYE_S = 1.0
 _ROUTES: list[Any] = [
     (r"/", viewers.Page),
     (r"/live", viewers.Live),
@@ -158,6 +160,10 @@ async def _serve(site: Site, sockets: list[socket.socket], ready: threading.Even
         page.close(1001, "finished")
     for stream in list(site.hub.streams):
         stream.on_connection_close()
+    # A page that is cut off before it has read the last word takes it for a lost connection.
+    end = time.monotonic() + _GOODBYE_S
+    while site.hub.pages and time.monotonic() < end:
+        await asyncio.sleep(0.01)
     await asyncio.wait([asyncio.ensure_future(server.close_all_connections())], timeout=1)
 
 

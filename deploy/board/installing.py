@@ -48,6 +48,8 @@ def install() -> dict[str, Any]:
         changed |= prepare(bundle, manifest)
         if is_running(manifest.id):
             return {"changed": changed, "release": manifest.id}
+        # What is built takes minutes, and the picture goes on meanwhile; this takes seconds.
+        services.hurry()
         dismiss()
         remarks = smoke_test(manifest)
         step("smoke")

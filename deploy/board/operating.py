@@ -41,6 +41,7 @@ def rollback(loaded: Collection[str] = ()) -> dict[str, Any]:
     Args:
         loaded: Numbers of the processes of a release that is loaded and waits for its turn.
     """
+    services.hurry()
     if not os.environ.get("EDGEWREN_APART"):
         return {"changed": True, **switch_apart(["rollback"])}
     with locked():

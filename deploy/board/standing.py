@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import signal
-from pathlib import Path
 
 from deploy.board import services
 from deploy.board.behind import begin
@@ -42,7 +41,7 @@ def behind() -> dict[str, Any]:
         services.start(before)
     loaded = services.processes(before)
     if signal.sigtimedwait({signal.SIGUSR1}, PATIENCE_S):
-        _hurry()
+        services.hurry()
         _answer(_go_back(before, loaded))
     return {"changed": True}
 
@@ -53,13 +52,6 @@ def _go_back(before: str, loaded: set[str]) -> dict[str, Any]:
         # It died while it waited and was started again, which must not count against it now.
         services.systemctl("reset-failed", services.unit(before), check=False)
     return attempt(rollback, loaded)
-
-
-def _hurry() -> None:
-    """From now on somebody waits."""
-    os.setpriority(os.PRIO_PROCESS, 0, 0)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text("0")
 
 
 def _answer(result: dict[str, Any]) -> None:

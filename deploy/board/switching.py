@@ -33,6 +33,7 @@ def boot() -> dict[str, Any]:
 
 def switch(release: str) -> dict[str, Any]:
     """The switch itself, in a unit of its own."""
+    services.hurry()
     with locked(wait=True):
         try:
             done = change(release)

@@ -35,8 +35,12 @@ def test_a_wrong_sum_is_seen(captured: int, in_flight: int, expected: int) -> No
 
 def test_a_session_with_everything_on_does_not_grow(tiny_model: Path) -> None:
     """Viewer, broker, recording in short segments, clips of events, state file."""
-    samples = soak(tiny_model, "synthetic://cards?size=320x240", seconds=18, every=1, segment_s=2)
-    grown = growth(samples)
+    for seconds in (18, 54):
+        samples = soak(tiny_model, "synthetic://cards?size=320x240", seconds=seconds, every=1, segment_s=2)
+        grown = growth(samples)
+        if grown.rss_mb < 8:
+            break
+        # On a busy machine it may have begun to count before everything was in use; what leaks goes on with it.
     assert samples[-1].frames > 50
     assert [sample.unexplained for sample in samples] == [0] * len(samples)
     assert grown.rss_mb < 8

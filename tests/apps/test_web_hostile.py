@@ -160,6 +160,24 @@ def test_a_bad_message_closes_that_page_alone(text: bytes, desk: Desk) -> None:
         assert closing == b"" or closing[0] == 0x88
 
 
+def test_a_page_has_time_to_read_that_it_is_over() -> None:
+    """A connection that is cut before its end was answered may lose the word of it on the way."""
+    over = Desk()
+    with websocket(over.address) as page:
+        next_message(page)
+        closing = threading.Thread(target=over.close)
+        closing.start()
+        assert page.recv(4) == b"\x88\x0a\x03\xe9"  # going away, 1001
+        assert page.recv(8) == b"finished"
+        page.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            page.recv(1)
+        page.sendall(b"\x88\x82\0\0\0\0\x03\xe9")
+        page.settimeout(10)
+        assert page.recv(1) == b""
+        closing.join()
+
+
 def test_a_page_that_asks_without_end_is_closed(desk: Desk) -> None:
     with websocket(desk.address) as page:
         page.sendall(masked(b"next") * 2000)

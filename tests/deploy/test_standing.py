@@ -147,7 +147,7 @@ class Post:
         monkeypatch.setattr(standing, "begin", lambda: self.begins)
         monkeypatch.setattr(standing, "linked_release", lambda path: "old")
         monkeypatch.setattr(standing, "rollback", self.rollback)
-        monkeypatch.setattr(standing, "_hurry", lambda: self.done.append("hurries"))
+        monkeypatch.setattr(services, "hurry", lambda: self.done.append("hurries"))
         monkeypatch.setattr(services, "start", lambda release: self.done.append(f"{release} loads"))
         monkeypatch.setattr(services, "processes", lambda release: self.processes)
         monkeypatch.setattr(services, "systemctl", lambda *words, check: self.done.append(" ".join(words)))
