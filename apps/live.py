@@ -36,6 +36,7 @@ def main(argv: Sequence[str]) -> int:
         # Who has no turn need not give it up.
         signal.signal(service.step_back, signal.SIG_IGN)
     while _has_its_turn(options, service):
+        service.alive()
         # What refers to itself in a circle holds the network.
         gc.collect()
     return 0
@@ -47,7 +48,6 @@ def _has_its_turn(options: Options, service: Service) -> bool:
     from apps.session import Session
 
     status = _Status()
-    service.alive()
     with Session(options, status.say, service) as session, contextlib.ExitStack() as stack:
         # The network is loaded; at an update this waits until the release before has let go of camera and port, and
         # loads the rest while that one ends.

@@ -37,6 +37,8 @@ class State(Guarded):
     def get(self) -> None:
         self.answer(document(self.site))
 
+    head = get
+
 
 class _Asking(Guarded):
     """Base of what changes something."""
@@ -105,6 +107,8 @@ class Events(Guarded):
 
         self.answer({"events": self.site.book.after(int(after), clip_of)})
 
+    head = get
+
 
 class Picture(Guarded):
     """``GET /api/events/N.jpg``: the object of an event."""
@@ -118,6 +122,8 @@ class Picture(Guarded):
         self.set_header("Cache-Control", "private, max-age=86400, immutable")
         self.finish(picture)
 
+    head = get
+
 
 class Media(Guarded):
     """``GET /api/media``: the stored files, newest first."""
@@ -125,6 +131,8 @@ class Media(Guarded):
     def get(self) -> None:
         keys = ("name", "kind", "bytes", "when", "event", "last_event")
         self.answer({"media": [{key: getattr(entry, key) for key in keys} for entry in stored(self.site)]})
+
+    head = get
 
 
 class MediaFile(Guarded, tornado.web.StaticFileHandler):
@@ -165,6 +173,8 @@ class Metrics(Guarded):
         self.set_header("Content-Type", CONTENT_TYPE)
         self.finish(self.site.metrics())
 
+    head = get
+
 
 class Healthz(Guarded):
     """``GET /healthz``: 200 or 503, without the token: whoever asks learns no more than that."""
@@ -176,3 +186,5 @@ class Healthz(Guarded):
         told = self.site.gate.open or bool(self.site.gate.shows(self.request))
         self.set_status(200 if fine else 503)
         self.answer({"ok": fine, "detail": line} if told else {"ok": fine})
+
+    head = get

@@ -35,6 +35,8 @@ class Page(Guarded):
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish(text.replace("{{model}}", name))
 
+    head = get
+
 
 class Asset(Guarded, tornado.web.StaticFileHandler):
     """``GET /NAME.js`` and the like: what the page consists of.

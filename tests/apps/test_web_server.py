@@ -52,6 +52,11 @@ def decoded(jpeg: bytes) -> np.ndarray:
         ("GET", "/api/media", 200),
         ("GET", "/metrics", 200),
         ("GET", "/healthz", 200),
+        *[("HEAD", path, 200) for path in ("/", "/app.js", "/api/state", "/api/events", "/api/media", "/metrics")],
+        ("HEAD", "/healthz", 200),
+        ("HEAD", "/nothing", 404),
+        ("HEAD", "/live", 405),
+        ("HEAD", "/stream.mjpg", 405),
         ("GET", "/index.html", 404),
         ("GET", "/nothing", 404),
         ("GET", "/api/events/999999.jpg", 404),
@@ -66,6 +71,7 @@ def decoded(jpeg: bytes) -> np.ndarray:
 def test_answers(method: str, path: str, status: int, desk: Desk) -> None:
     with request(desk.address, path, method) as answer:
         assert answer.status == status
+        assert int(answer.headers["Content-Length"]) > 0
         assert b"Traceback" not in answer.read()
         assert "Server" not in answer.headers
         assert answer.headers["X-Content-Type-Options"] == "nosniff"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from deploy.board import services, switch
 from deploy.board.steps import BoardError
+from tests.conftest import ROOT
 
 _SYSTEMCTL = """#!/bin/sh
 echo "$1" >> {log}
@@ -120,3 +123,14 @@ def test_who_takes_over_again_gets_it_back_too(calls: list[tuple[Any, ...]], mon
     with pytest.raises(BoardError, match="no page"):
         switch.switch("new")
     assert calls[4:] == [("give_way", "old", False), ("start", "old"), ("stop", "new"), ("remove_unit", "new")]
+
+
+def test_whoever_hurries_goes_before_others_where_it_may() -> None:
+    may = "import os; os.setpriority(os.PRIO_PROCESS, 0, -10)"
+    hurries = "from deploy.board import services; services.hurry()"
+    nice = "import os; print(os.getpriority(os.PRIO_PROCESS, 0))"
+    allowed, done = (
+        subprocess.run([sys.executable, "-c", f"{line}; {nice}"], cwd=ROOT, capture_output=True, text=True, check=False)
+        for line in (may, hurries)
+    )
+    assert done.stdout.strip() == ("-10" if allowed.returncode == 0 else str(os.getpriority(os.PRIO_PROCESS, 0)))

@@ -123,6 +123,8 @@ def test_the_release_before_waits_and_takes_over_when_it_is_wanted_back(
     assert board.seen(str(ASKED)).exists()
     nice = board.inside(f"ps -o ni= -L -p {process}").split()
     assert set(nice) == {"0"}
+    # The one that was not wanted does not wait.
+    until(lambda: main_process(board, second) == "0", "it does not end", 30)
 
 
 def test_who_waits_makes_room_for_the_next_release(deployed: Bench, board: LightBoard) -> None:
