@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +31,7 @@ class Board:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.releases: dict[str, subprocess.Popen[str]] = {}
+        self.said: dict[str, socket.socket] = {}
 
     def point(self, release: str) -> None:
         (self.folder / "next").symlink_to(release)
@@ -41,6 +42,10 @@ class Board:
         paths = {"TURN": "turn", "CURRENT": "current", "RELEASE": release}
         settings = {f"EDGEWREN_{name}": str(self.folder / value) for name, value in paths.items()}
         settings |= {"EDGEWREN_PATIENCE": "120", "EDGEWREN_STEP_BACK": "SIGUSR1"}
+        settings["NOTIFY_SOCKET"] = str(self.folder / f"{release}-says")
+        self.said[release] = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.said[release].bind(settings["NOTIFY_SOCKET"])
+        self.said[release].settimeout(60)
         words = [str(self.model), "synthetic://cards?size=160x120", f"http://127.0.0.1:{self.port}"]
         self.releases[release] = subprocess.Popen(
             [sys.executable, "-m", "apps.live", *words, "--state", str(self.folder / "state.json"), "--max-fps", "10"],
@@ -50,11 +55,23 @@ class Board:
             text=True,
         )
 
-    def switch(self, one: str, other: str) -> None:
-        """Has one release step back for the other."""
+    def is_loaded(self, release: str) -> None:
+        """Waits until it tells the service manager once more that it is ready to have its turn."""
+        while self.said[release].recv(64) != b"READY=1":
+            pass
+
+    def switch(self, one: str, other: str) -> int:
+        """Has one release step back for the other; how many threads it has left while it waits."""
         self.point(other)
-        self.releases[one].send_signal(signal.SIGUSR1)
-        until(lambda: self.has_turn(other), f"{other} has no page", 60)
+
+        def done() -> bool:
+            # Its page may be there a moment before it obeys signals; one that waits passes them over.
+            self.releases[one].send_signal(signal.SIGUSR1)
+            return self.has_turn(other)
+
+        until(done, f"{other} has no page", 60)
+        self.is_loaded(one)
+        return settled(self.releases[one])
 
     def has_turn(self, release: str) -> bool:
         """Whether its process has the turn and its page is well."""
@@ -63,7 +80,7 @@ class Board:
             return False
         try:
             return bool(self.ask("/healthz"))
-        except urllib.error.URLError:
+        except (OSError, http.client.HTTPException):
             return False
 
     def ask(self, path: str, data: object = None) -> Any:
@@ -81,6 +98,8 @@ def board(tmp_path: Path, tiny_model: Path) -> Iterator[Board]:
     for process in board.releases.values():
         process.kill()
         process.communicate()
+    for channel in board.said.values():
+        channel.close()
 
 
 def settled(process: subprocess.Popen[str]) -> int:
@@ -98,16 +117,16 @@ def settled(process: subprocess.Popen[str]) -> int:
 def test_who_gives_its_turn_up_waits_and_has_it_again(board: Board) -> None:
     board.point("old")
     board.start("old")
+    board.is_loaded("old")
     until(lambda: board.has_turn("old"), "the first has no page", 60)
     board.start("new")
-    board.switch("old", "new")
+    board.is_loaded("new")
+    threads = board.switch("old", "new")
     board.ask("/api/change", {"shapes": [_SHAPE]})
-    threads = settled(board.releases["old"])
     board.switch("new", "old")
     # What was drawn meanwhile is there.
     assert [shape["name"] for shape in board.ask("/api/state")["shapes"]] == ["gate"]
-    board.switch("old", "new")
-    assert settled(board.releases["old"]) == threads
+    assert board.switch("old", "new") == threads
     # One that waits ends like any other.
     for process in board.releases.values():
         assert process.poll() is None
