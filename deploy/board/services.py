@@ -129,19 +129,21 @@ def give_way(release: str, yes: bool = True) -> None:
     """Lets a release have what others leave of the processor: one that is to end, while the next one loads."""
     nice = 19 if yes else 0
     for thread in _members(release, "cgroup.threads"):
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, int(thread), nice)
-            # Where the kernel weighs services and not threads.
-            Path(f"/proc/{thread}/autogroup").write_text(str(nice))
+        _renice(int(thread), nice)
 
 
 def hurry() -> None:
     """Puts this process and those it starts before what runs: somebody waits for it, and it is soon over."""
-    # A container may not allow it.
+    _renice(os.getpid(), _HURRIED)
+
+
+def _renice(thread: int, nice: int) -> None:
+    """As far as it is there, and a container allows it."""
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, _HURRIED)
+        os.setpriority(os.PRIO_PROCESS, thread, nice)
+    # Where the kernel weighs services and not threads.
     with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(_HURRIED))
+        Path(f"/proc/{thread}/autogroup").write_text(str(nice))
 
 
 def processes(release: str) -> set[str]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.apps.sockets import ask, change, request
+from tests.arm.boards.board import free_port
 from tests.conftest import ROOT
 from tests.waiting import until
 
@@ -27,9 +26,7 @@ class Board:
 
     def __init__(self, folder: Path, model: Path) -> None:
         self.folder, self.model = folder, model
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.address = f"127.0.0.1:{free_port()}"
         self.releases: dict[str, subprocess.Popen[str]] = {}
         self.said: dict[str, socket.socket] = {}
 
@@ -46,7 +43,7 @@ class Board:
         self.said[release] = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.said[release].bind(settings["NOTIFY_SOCKET"])
         self.said[release].settimeout(60)
-        words = [str(self.model), "synthetic://cards?size=160x120", f"http://127.0.0.1:{self.port}"]
+        words = [str(self.model), "synthetic://cards?size=160x120", f"http://{self.address}"]
         self.releases[release] = subprocess.Popen(
             [sys.executable, "-m", "apps.live", *words, "--state", str(self.folder / "state.json"), "--max-fps", "10"],
             cwd=ROOT,
@@ -79,16 +76,10 @@ class Board:
         if not turn.exists() or turn.read_text().strip() != str(self.releases[release].pid):
             return False
         try:
-            return bool(self.ask("/healthz"))
+            with request(self.address, "/healthz") as answer:
+                return answer.status == 200
         except (OSError, http.client.HTTPException):
             return False
-
-    def ask(self, path: str, data: object = None) -> Any:
-        body = None if data is None else json.dumps(data).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, headers)
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.loads(answer.read() or b"null")
 
 
 @pytest.fixture
@@ -122,10 +113,10 @@ def test_who_gives_its_turn_up_waits_and_has_it_again(board: Board) -> None:
     board.start("new")
     board.is_loaded("new")
     threads = board.switch("old", "new")
-    board.ask("/api/change", {"shapes": [_SHAPE]})
+    assert change(board.address, {"shapes": [_SHAPE]})[0] == 200
     board.switch("new", "old")
     # What was drawn meanwhile is there.
-    assert [shape["name"] for shape in board.ask("/api/state")["shapes"]] == ["gate"]
+    assert [shape["name"] for shape in ask(board.address, "/api/state")["shapes"]] == ["gate"]
     assert board.switch("old", "new") == threads
     # One that waits ends like any other.
     for process in board.releases.values():
