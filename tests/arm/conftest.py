@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.arm.boards import Machine, UserLand, needs, packages
+from tests.arm.boards import UserLand, needs
+from tests.arm.boards.cache import kept, sources
+from tests.conftest import ROOT
+
+# What decides the file that is quantised, and with which pictures.
+_TINY_BY = (ROOT / "tests" / "conftest.py", ROOT / "tests" / "nets.py")
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +25,7 @@ def user_land(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     with ExitStack() as running:
 
         @functools.cache
-        def board(suite: str, over: Path | None = None) -> UserLand:
+        def board(suite: str, over: tuple[Path, ...] = ()) -> UserLand:
             return running.enter_context(UserLand(tmp_path_factory.mktemp(suite), suite, over=over))
 
         yield board
@@ -32,11 +38,13 @@ def pi(request: pytest.FixtureRequest, user_land: Callable[..., UserLand]) -> Us
 
 
 @pytest.fixture(scope="session")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A booted machine of its own: systemd, a camera, two ports; on its disk the packages that an earlier run left."""
-    skip_where(needs.machine())
-    with Machine(tmp_path_factory.mktemp("machine"), disk=packages.disk()) as booted:
-        yield booted
+def kept_tiny(request: pytest.FixtureRequest) -> Path:
+    """``tiny_model``, the same file as long as it would be built alike: what is kept elsewhere is known by it."""
+
+    def build(target: Path) -> None:
+        shutil.copy(request.getfixturevalue("tiny_model"), target)
+
+    return kept("model-tiny", [*sources("convert", "runtime"), *_TINY_BY], build)
 
 
 def skip_where(lack: str) -> None:

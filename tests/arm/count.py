@@ -18,7 +18,7 @@ import numpy as np
 
 from runtime.scenes import draw_scene
 from tests.arm.boards import CORES, Core, UserLand, needs
-from tests.arm.device import equipped, install, project_wheel
+from tests.arm.device import ready
 
 _HERE = Path(__file__).parent
 _SUITE, _PYTHON = "trixie", "python3.13"
@@ -48,9 +48,7 @@ def measure(models: list[Path]) -> list[dict[str, object]]:
     """Instructions per frame of each model on each core: median of the frames after the first few."""
     with tempfile.TemporaryDirectory(prefix="edgewren-count-") as name:
         folder = Path(name)
-        board = UserLand(folder / "board", _SUITE, over=equipped(_SUITE))
-        with board:
-            install(board, project_wheel())
+        board = UserLand(folder / "board", _SUITE, over=ready(_SUITE))
         plugin = folder / "counter.so"
         subprocess.run(["gcc", "-O2", "-shared", "-fPIC", _HERE / "counter.c", "-o", plugin], check=True)
         np.save(folder / "frame.npy", draw_scene(7, 768, 432).pixels)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
 from deploy import code
 from deploy.wheelhouse import CACHE, Tags, Wheelhouse, wheelhouse
-from tests.arm.boards import Board, UserLand
+from tests.arm.boards import UserLand
 from tests.arm.boards.cache import ROOT, kept
 from tests.arm.boards.rootfs import SUITES, rootfs
 
@@ -21,11 +20,19 @@ _GLIBC = {"bookworm": 36, "trixie": 41}
 _USED = "cv2, numpy, ai_edge_litert.interpreter"
 
 
-def equipped(suite: str) -> Path:
-    """A layer over a release in which everything ``[device]`` needs is installed; from the cache.
+def ready(suite: str) -> tuple[Path, ...]:
+    """Layers over a release, the topmost first: the project as it is, and all it needs; from the cache.
 
-    Installed by the board itself, without any index. The project is in it as well; :func:`install` replaces it.
+    Both were installed by the board itself, without any index.
     """
+    below, wheel = _equipped(suite), project_wheel()
+    return kept(
+        f"ready-{suite}", [Path(__file__), below.name, wheel], lambda to: _install(suite, below, wheel, to)
+    ), below
+
+
+def _equipped(suite: str) -> Path:
+    """Everything that ``[device]`` needs, and the project as it was then: what changes from day to day lies over it."""
     python = tuple(map(int, SUITES[suite].split(".")))
     wheels = wheelhouse(Tags((python[0], python[1]), "aarch64", _GLIBC[suite], system_packages=False), ROOT / CACHE)
     made_by: list[Path | str] = [Path(__file__), wheels.hash, wheels.pip.name, rootfs(suite).name]
@@ -33,7 +40,6 @@ def equipped(suite: str) -> Path:
 
 
 def _equip(suite: str, wheels: Wheelhouse, target: Path) -> None:
-    shutil.rmtree(target, ignore_errors=True)
     project = project_wheel()
     with tempfile.TemporaryDirectory() as temporary, UserLand(Path(temporary), suite) as board:
         board.run(f"mkdir -p {_WHEELS} && python3 -m venv --without-pip {_PLACE}", user="root")
@@ -43,22 +49,23 @@ def _equip(suite: str, wheels: Wheelhouse, target: Path) -> None:
         options = f"--quiet --no-index --no-compile --find-links {_WHEELS}"
         board.run(f"{PYTHON} -m pip install {options} '{_WHEELS}/{project.name}[device]'", user="root", timeout=600)
         board.run(f"{PYTHON} -c 'import {_USED}'", user="root", timeout=600)
-        inside = target / _PLACE.lstrip("/")
-        inside.parent.mkdir(parents=True)
-        subprocess.run(["cp", "-a", board.path(_PLACE), inside], check=True)
+        _copy(board, target)
 
 
-def install(board: Board, wheel: Path) -> None:
-    """Installs the project as it is on an equipped board.
+def _install(suite: str, below: Path, wheel: Path, target: Path) -> None:
+    with tempfile.TemporaryDirectory() as temporary, UserLand(Path(temporary), suite, over=(below,)) as board:
+        board.send([wheel], "/tmp", user="root")
+        # What it needs is there: the layer below is made anew when the project asks for something else.
+        options = "--quiet --no-index --no-deps --force-reinstall"
+        board.run(f"{PYTHON} -m pip install {options} /tmp/{wheel.name}", user="root", timeout=300)
+        _copy(board, target)
 
-    Args:
-        board: One that runs over :func:`equipped`.
-        wheel: What :func:`project_wheel` made.
-    """
-    board.send([wheel], "/tmp", user="root")
-    # What it needs is there: the layer is made anew when the project asks for something else.
-    options = "--quiet --no-index --no-deps --force-reinstall"
-    board.run(f"{PYTHON} -m pip install {options} /tmp/{wheel.name}", user="root", timeout=300)
+
+def _copy(board: UserLand, target: Path) -> None:
+    """What a board has written into the program's folder, what it has removed there included."""
+    inside = target / _PLACE.lstrip("/")
+    inside.parent.mkdir(parents=True)
+    subprocess.run(["cp", "-a", board.path(_PLACE), inside], check=True)
 
 
 def project_wheel() -> Path:

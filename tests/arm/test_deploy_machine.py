@@ -6,6 +6,7 @@ measured on a quiet one.
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import subprocess
@@ -14,14 +15,19 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from tests.arm.boards import Machine, packages
-from tests.conftest import run_module
+from tests.arm.boards import Machine, needs, packages
+from tests.arm.boards.asleep import Asleep
+from tests.arm.boards.cache import sources
+from tests.arm.boards.disk import image
+from tests.arm.conftest import skip_where
+from tests.conftest import ROOT, run_module
 from tests.waiting import until
 
 pytestmark = pytest.mark.machine
@@ -39,16 +45,22 @@ def deploy(machine: Machine, command: str, *arguments: object) -> tuple[subproce
     begin = time.monotonic()
     done = run_module("deploy", command, machine.address, "--ssh-config", machine.config, *arguments, timeout=900)
     seconds = time.monotonic() - begin
-    print(f"{command}: {seconds:.1f} s, {done.stdout.strip().splitlines()[-1:]}")
+    print(f"{command}: {seconds:.1f} s, {done.stdout.strip().splitlines()[-2:]}")
     return done, seconds
 
 
-def get(machine: Machine, path: str, token: str = "", length: int = -1) -> bytes:
-    """An answer of the page, through the forwarded port."""
+def ask(machine: Machine, path: str, token: str = "") -> http.client.HTTPResponse:
+    """Asks the page for something, through the forwarded port."""
     request = urllib.request.Request(f"http://127.0.0.1:{machine.page}{path}")
     request.add_header("Authorization", f"Bearer {token}")
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return bytes(answer.read(length))
+    answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=30)
+    return answer
+
+
+def get(machine: Machine, path: str, token: str = "") -> bytes:
+    """A whole answer of the page."""
+    with ask(machine, path, token) as answer:
+        return answer.read()
 
 
 def is_well(machine: Machine) -> bool:
@@ -61,10 +73,11 @@ def is_well(machine: Machine) -> bool:
 
 def picture(machine: Machine, token: str) -> np.ndarray:
     """The first picture of the page's stream."""
-    data = get(machine, "/stream.mjpg", token, 400_000)
-    start = data.index(b"\xff\xd8\xff")
-    end = data.index(b"\xff\xd9", start) + 2
-    return np.asarray(cv2.imdecode(np.frombuffer(data[start:end], np.uint8), cv2.IMREAD_COLOR))
+    data = b""
+    with ask(machine, "/stream.mjpg", token) as answer:
+        while not (jpeg := re.search(rb"\xff\xd8\xff.*?\xff\xd9", data, re.DOTALL)):
+            data += answer.read1()
+    return np.asarray(cv2.imdecode(np.frombuffer(jpeg[0], np.uint8), cv2.IMREAD_COLOR))
 
 
 def current(machine: Machine) -> str:
@@ -72,18 +85,22 @@ def current(machine: Machine) -> str:
 
 
 class Watch(threading.Thread):
-    """Asks the page again and again; the longest time without a good answer is in ``gap``."""
+    """Asks the page again and again; the longest time without a good answer is in ``gap``, long ones in ``gaps``."""
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(daemon=True)
-        self.machine, self.gap, self._over = machine, 0.0, threading.Event()
+        self.machine, self._over = machine, threading.Event()
+        self.gap, self.gaps = 0.0, ""
 
     def run(self) -> None:
-        last = time.monotonic()
+        begin = last = time.monotonic()
         while not self._over.wait(0.2):
+            asked = time.monotonic()
             well = is_well(self.machine)
             now = time.monotonic()
             self.gap = max(self.gap, now - last)
+            if well and now - last > 1:
+                self.gaps += f"{now - last:.1f} s until {now - begin:.1f} s (the answer took {now - asked:.1f} s), "
             last = now if well else last
 
     def __enter__(self) -> Watch:
@@ -96,30 +113,58 @@ class Watch(threading.Thread):
 
 
 @pytest.fixture(scope="module")
-def models(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def models(kept_tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The same network twice, in files of different contents."""
     folder = tmp_path_factory.mktemp("models")
     first, second = folder / "first.tflite", folder / "second.tflite"
     for path in (first, second):
-        path.write_bytes(tiny_model.read_bytes())
+        path.write_bytes(kept_tiny.read_bytes())
     with zipfile.ZipFile(second, "a") as archive:
         archive.comment = b"second"
     return first, second
 
 
 @pytest.fixture(scope="module")
-def token(machine: Machine, models: tuple[Path, Path]) -> str:
+def deployed(models: tuple[Path, Path]) -> Asleep:
+    """The machine as it was after a first deployment of just this."""
+    skip_where(needs.machine())
+    brought = [ROOT / "pyproject.toml", *sources("deploy", "runtime", "apps"), models[0]]
+    return Asleep("machine-deployed", [image("trixie").name, *brought, *_CAMERA])
+
+
+@pytest.fixture(scope="module")
+def machine(deployed: Asleep, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """With systemd and a camera: woken with its first release on it, or booted, with packages from an earlier run."""
+    folder = tmp_path_factory.mktemp("machine")
+    with deployed.wake(folder) if deployed.there() else Machine(folder, disk=packages.disk()) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def token(machine: Machine, models: tuple[Path, Path], deployed: Asleep) -> str:
     """What the page of the first release wants; that release comes from nothing, or finds its packages there."""
-    done, _ = deploy(machine, "install", "--model", models[0], *_CAMERA)
-    assert done.returncode == 0, done.stdout + done.stderr
-    address = done.stdout.strip().splitlines()[-1]
-    assert "live page: http://127.0.0.1:8080/?token=" in address
-    return address.rpartition("=")[2]
+    if not deployed.there():
+        done, _ = deploy(machine, "install", "--model", models[0], *_CAMERA)
+        assert done.returncode == 0, done.stdout + done.stderr
+        address = done.stdout.strip().splitlines()[-1]
+        assert address.endswith(f"live page: http://127.0.0.1:8080/?token={_token(machine)}")
+        until(lambda: is_well(machine), "no page", 60)
+        deployed.keep(machine)
+    return _token(machine)
+
+
+def _token(machine: Machine) -> str:
+    return machine.run("sudo cat /var/lib/edgewren/token").strip()
+
+
+def booted_with_a_camera(machine: Machine) -> bool:
+    """All units came up, the camera is the group's, and ``sudo`` asks for nothing."""
+    said = machine.run("uname -m; systemctl is-system-running --wait; stat -c %G /dev/video0; sudo id -u")
+    return said.split() == ["aarch64", "running", "video", "0"]
 
 
 def test_machine_boots_with_a_camera(machine: Machine) -> None:
-    said = machine.run("uname -m; systemctl is-system-running --wait; stat -c %G /dev/video0; sudo id -u")
-    assert said.split() == ["aarch64", "running", "video", "0"]
+    assert booted_with_a_camera(machine)
 
 
 def test_the_page_shows_the_camera(machine: Machine, token: str) -> None:
@@ -159,7 +204,7 @@ def test_forward_and_back(machine: Machine, token: str, models: tuple[Path, Path
         done, seconds = deploy(machine, "install", "--model", models[1], *_CAMERA)
     assert done.returncode == 0, done.stdout + done.stderr
     new = current(machine)
-    print(f"changed model: {seconds:.1f} s, page away {watch.gap:.1f} s")
+    print(f"changed model: {seconds:.1f} s, page away {watch.gap:.1f} s; {watch.gaps}")
     assert new != old
     assert seconds < _DEPLOY_S
     assert watch.gap < _GAP_S
@@ -172,7 +217,7 @@ def test_forward_and_back(machine: Machine, token: str, models: tuple[Path, Path
     with Watch(machine) as watch:
         done, seconds = deploy(machine, "rollback")
     assert done.returncode == 0, done.stdout + done.stderr
-    print(f"rollback: {seconds:.1f} s, page away {watch.gap:.1f} s")
+    print(f"rollback: {seconds:.1f} s, page away {watch.gap:.1f} s; {watch.gaps}")
     assert current(machine) == old
     assert seconds < _ROLLBACK_S
     assert watch.gap < _GAP_S
@@ -196,8 +241,12 @@ def test_a_power_cut_and_the_end(machine: Machine, token: str) -> None:
     machine.stop()
     machine.start()
     until(lambda: is_well(machine), "no page after the power cut", 120)
-    packages.put_aside(machine)
+    assert booted_with_a_camera(machine)
+    keep = packages.disk() is None
+    if keep:
+        packages.put_aside(machine)
     done, _ = deploy(machine, "undeploy")
     assert "nothing of Edgewren is left" in done.stdout
     assert machine.ssh("sudo find /etc /opt /var/lib /home /run -iname '*edgewren*'").stdout == ""
-    packages.keep(machine)
+    if keep:
+        packages.keep(machine)

@@ -22,11 +22,10 @@ from runtime.frame import Frame
 from runtime.modelfile import require_card
 from runtime.preprocess import Preprocessor
 from runtime.scenes import draw_scene
-from tests.arm import device
 from tests.arm.boards import CORES, Board, UserLand, free_port
 from tests.arm.boards.board import listens
-from tests.arm.boards.cache import kept
-from tests.arm.device import PYTHON, project_wheel
+from tests.arm.boards.cache import kept, sources, version
+from tests.arm.device import PYTHON, ready
 from tests.conftest import ROOT, SHARED, SHARED_ABSENT, WITH_MACHINES, run_module
 from tests.waiting import until
 
@@ -40,23 +39,20 @@ _SCRIPTS = (_HERE / "outputs.py", _HERE / "tensors.py")
 
 
 @pytest.fixture(scope="session")
-def models(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(kept_tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``tiny.tflite``; for make test-arm also the shipped model, and Yolo-Fastest where its weights are.
 
     Those two are built by the program itself and take a minute each.
     """
     folder = tmp_path_factory.mktemp("models")
-    shutil.copy(tiny_model, folder / "tiny.tflite")
+    shutil.copy(kept_tiny, folder / "tiny.tflite")
     if WITH_MACHINES:
-        sources = [path for room in ("convert", "runtime") for path in sorted((ROOT / room).rglob("*"))]
-        made_by: list[Path | str] = [path for path in sources if path.is_file() and "__pycache__" not in path.parts]
-        for path in kept("models", [*made_by, str(_ZOO.is_dir())], _build).glob("*.tflite"):
+        for path in kept("models", [*sources("convert", "runtime"), str(_ZOO.is_dir())], _build).glob("*.tflite"):
             shutil.copy(path, folder)
     return folder
 
 
 def _build(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
     for name in ("playing-cards", *(["yolo-fastest-1.1"] if _ZOO.is_dir() else [])):
         done = run_module("convert", "build", name, "--out", folder, "--mirror", _ZOO, timeout=900)
         assert done.returncode == 0, done.stderr
@@ -67,14 +63,13 @@ def equipped(user_land: Callable[..., UserLand], models: Path, scene: Path) -> C
     """A Raspberry Pi 4's user-land of a release, with the program, the models and a picture in ``/opt/test``."""
 
     @functools.cache
-    def board(suite: str) -> UserLand:
-        ready = user_land(suite, over=device.equipped(suite))
-        device.install(ready, project_wheel())
-        ready.run("install -d -o pi /opt/test", user="root")
-        ready.send([*models.glob("*.tflite"), scene, *_SCRIPTS], "/opt/test")
-        return ready
+    def equip(suite: str) -> UserLand:
+        board = user_land(suite, over=ready(suite))
+        board.run("install -d -o pi /opt/test", user="root")
+        board.send([*models.glob("*.tflite"), scene, *_SCRIPTS], "/opt/test")
+        return board
 
-    return board
+    return equip
 
 
 @pytest.fixture(params=[pytest.param("bookworm", marks=_LONG), "trixie"])
@@ -135,7 +130,10 @@ def test_live_page_is_served(board: UserLand) -> None:
 def answers(
     equipped: Callable[[str], UserLand], models: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], tuple[Path, Path]]:
-    """A core's answers and this machine's, two folders of ``NAME.npz``; all get the very same input tensors."""
+    """A core's answers and this machine's, two folders of ``NAME.npz``; all get the very same input tensors.
+
+    A core's are kept: they are the same as long as models, tensors, and what computes there are.
+    """
     folder = tmp_path_factory.mktemp("answers")
     inputs, here = folder / "inputs", folder / "here"
     inputs.mkdir()
@@ -144,15 +142,21 @@ def answers(
     for name in names:
         np.save(inputs / f"{name}.npy", _inputs(models / f"{name}.tflite"))
     _outputs(*(part for name in names for part in _triple(name, models, inputs, here)))
+    given = [*sorted(models.glob("*.tflite")), *sorted(inputs.iterdir())]
 
-    @functools.cache
-    def of(core: str) -> tuple[Path, Path]:
+    def answer(core: str, target: Path) -> None:
         board, place = equipped("trixie"), Path("/opt/test")
         board.send([inputs], str(place))
         board.run(f"mkdir {place / core}", user="root")
         words = [str(part) for name in names for part in _triple(name, place, place / "inputs", place / core)]
         _as_core(board, core, shlex.join([PYTHON, f"{place}/outputs.py", *words]))
-        return board.path(f"{place}/{core}"), here
+        shutil.copytree(board.path(f"{place}/{core}"), target)
+
+    @functools.cache
+    def of(core: str) -> tuple[Path, Path]:
+        emulated = [*(layer.name for layer in ready("trixie")), CORES[core].cpuinfo(), version("qemu-aarch64-static")]
+        made_by: list[Path | str] = [Path(__file__), *_SCRIPTS, *given, *emulated]
+        return kept(f"answers-{core}", made_by, lambda target: answer(core, target)), here
 
     return of
 

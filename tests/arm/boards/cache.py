@@ -7,7 +7,8 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,14 +29,14 @@ def locked(name: str, folder: Path | None = None) -> Iterator[None]:
         yield
 
 
-def kept(name: str, made_by: list[Path | str], make: Callable[[Path], None]) -> Path:
+def kept(name: str, made_by: Sequence[Path | str], make: Callable[[Path], None]) -> Path:
     """A file or folder from the cache, made first where it is absent.
 
     Args:
         name: What it is, for example ``trixie-arm64``.
         made_by: The files and values that decide its contents; another version of any of them makes it anew and
             removes the old one.
-        make: Makes it at the path it is given. A path that was left half made is never used.
+        make: Makes it at the path it is given, where nothing is. What was left half made is never used.
     """
     path = _place(name, made_by)
     with locked(name):
@@ -43,18 +44,31 @@ def kept(name: str, made_by: list[Path | str], make: Callable[[Path], None]) -> 
             for old in cache_folder().glob(f"{name}@*"):
                 _remove(old)
             partial = path.with_name(f"{name}@partial")
+            if partial.exists():
+                _remove(partial)
             make(partial)
             partial.rename(path)
     return path
 
 
-def found(name: str, made_by: list[Path | str]) -> Path | None:
+def sources(*rooms: str) -> list[Path]:
+    """All files of some of the project's folders, as what decides how something comes out."""
+    files = [path for room in rooms for path in sorted((ROOT / room).rglob("*"))]
+    return [path for path in files if path.is_file() and "__pycache__" not in path.parts]
+
+
+def version(program: str) -> str:
+    """What a program says of its version: another one may do otherwise."""
+    return subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+
+
+def found(name: str, made_by: Sequence[Path | str]) -> Path | None:
     """What :func:`kept` has kept; ``None`` where it would be made."""
     path = _place(name, made_by)
     return path if path.exists() else None
 
 
-def _place(name: str, made_by: list[Path | str]) -> Path:
+def _place(name: str, made_by: Sequence[Path | str]) -> Path:
     digest = hashlib.sha256()
     for each in made_by:
         digest.update(each.read_bytes() if isinstance(each, Path) else each.encode())

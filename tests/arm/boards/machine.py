@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 from tests.arm.boards.board import Board, free_port, public
 from tests.arm.boards.cores import CORES
 from tests.arm.boards.disk import image, pack
 
+# In a machine's folder: where QEMU takes orders, and the memory with which it goes on instead of booting.
+CONTROL, MEMORY = "control", "memory"
+EMULATOR = "qemu-system-aarch64"
 _MEMORY_MB = 2048
 # Guards against other programs of a machine that runs none cost an emulator more than the rest of a system call.
 _KERNEL = "ipv6.disable=1 mitigations=off init_on_alloc=0 audit=0 apparmor=0 quiet"
@@ -19,7 +24,8 @@ _KERNEL = "ipv6.disable=1 mitigations=off init_on_alloc=0 audit=0 apparmor=0 qui
 class Machine(Board):
     """A machine under qemu-system; it has no way to any network but for the two ports that lead into it.
 
-    Its disk stays in its folder: :meth:`stop` is a power cut, :meth:`start` boots again with what was written.
+    Its disk stays in its folder: :meth:`stop` is a power cut, :meth:`start` boots again with what was written. With a
+    memory in its folder (``tests.arm.boards.asleep``) it goes on where that was written, once.
 
     Args:
         folder: Where its disk and keys are.
@@ -49,9 +55,12 @@ class Machine(Board):
 
     def command(self) -> list[str]:
         forwards = f"hostfwd=tcp:127.0.0.1:{self.port}-:22,hostfwd=tcp:127.0.0.1:{self.page}-:{self._page_port}"
+        memory = shlex.quote(str(self.folder / MEMORY))
         return [
-            *("qemu-system-aarch64", "-M", "virt", "-cpu", self.core.name, "-smp", str(os.cpu_count() or 1)),
+            *(EMULATOR, "-M", "virt", "-cpu", self.core.name, "-smp", str(os.cpu_count() or 1)),
             *("-m", str(_MEMORY_MB), "-display", "none", "-serial", "stdio", "-monitor", "none", "-nodefaults"),
+            *("-qmp", f"unix:{self.folder / CONTROL},server=on,wait=off"),
+            *(("-incoming", f"exec:cat {memory}") if (self.folder / MEMORY).exists() else ()),
             *("-kernel", str(self._image / "kernel"), "-initrd", str(self.folder / "initrd")),
             *("-append", f"console=ttyAMA0 {_KERNEL}"),
             *("-drive", f"file={self.folder / 'disk'},format=raw,if=none,id=disk,cache=unsafe,discard=unmap"),
@@ -62,6 +71,9 @@ class Machine(Board):
 
     def start(self, timeout: float = 300) -> None:
         super().start(timeout)
+        if (self.folder / MEMORY).exists():
+            (self.folder / MEMORY).unlink()
+            self.run(f"date --set=@{time.time():.0f}", user="root")
 
     def _write_initrd(self) -> None:
         keys = self.folder / "initrd-keys" / "keys"

@@ -25,17 +25,19 @@ class UserLand(Board):
         folder: Where its layer and keys are.
         suite: ``bookworm`` or ``trixie``.
         core: A name of ``CORES``.
-        over: A folder whose files lie over those of the release; never written to.
+        over: Folders whose files lie over those of the release, the topmost first; never written to.
 
     Attributes:
         layers: The folders below its own, as overlayfs wants them.
         upper: Its own.
     """
 
-    def __init__(self, folder: Path, suite: str = "trixie", core: str = "cortex-a72", over: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, suite: str = "trixie", core: str = "cortex-a72", over: tuple[Path, ...] = ()
+    ) -> None:
         super().__init__(folder)
         self.suite, self.core = suite, CORES[core]
-        self.layers = ":".join(map(str, [*([over] if over else []), rootfs(suite)]))
+        self.layers = ":".join(map(str, [*over, rootfs(suite)]))
         self.upper = folder / "upper"
         for name in ("upper", "work", "root"):
             (folder / name).mkdir(exist_ok=True)
