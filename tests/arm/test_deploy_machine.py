@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -182,17 +183,27 @@ def test_the_doctor_sees_the_camera(machine: Machine, token: str) -> None:
     assert re.search(r"ok +camera +/dev/video0 \(vivid", said), said
 
 
-@pytest.mark.parametrize(
-    ("who", "said"),
-    [
-        ("", "error: /dev/video0 gives no pictures; expected a V4L2 camera that no other program uses; close that"),
-        ("sudo", "error: /dev/video0 is in use by python (process "),
-        (_NOBODY, "error: no permission for /dev/video0; expected to be in the group video; sudo usermod -aG video"),
-    ],
-    ids=["busy", "busy, as root", "no permission"],
-)
-def test_a_camera_that_cannot_be_had(machine: Machine, token: str, who: str, said: str) -> None:
-    done = machine.ssh(f"cd /; {who} {_PROGRAM} detect /opt/edgewren/current/first.tflite 0")
+_REFUSALS = {
+    "busy": ("", "error: /dev/video0 gives no pictures; expected a V4L2 camera that no other program uses; close that"),
+    "busy, as root": ("sudo", "error: /dev/video0 is in use by python (process "),
+    "no permission": (
+        _NOBODY,
+        "error: no permission for /dev/video0; expected to be in the group video; sudo usermod -aG video",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def refused(machine: Machine, token: str) -> dict[str, subprocess.CompletedProcess[str]]:
+    """What detecting with a camera that cannot be had says to each, asked at the same time."""
+    commands = [f"cd /; {who} {_PROGRAM} detect /opt/edgewren/current/first.tflite 0" for who, _ in _REFUSALS.values()]
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(_REFUSALS, pool.map(machine.ssh, commands), strict=True))
+
+
+@pytest.mark.parametrize("who", _REFUSALS)
+def test_a_camera_that_cannot_be_had(refused: dict[str, subprocess.CompletedProcess[str]], who: str) -> None:
+    done, said = refused[who], _REFUSALS[who][1]
     assert done.returncode == 2
     assert done.stderr.startswith(said)
     assert done.stderr.count("\n") == 1

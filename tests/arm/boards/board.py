@@ -28,7 +28,10 @@ class Board(ABC):
         config: The configuration for ``ssh -F`` and ``rsync -e``: key, known host, no other of the user's settings.
         key: The private key that ``pi`` and ``root`` let in.
         host_key: The private key by which the board is known.
+        options: More words for every ``ssh`` of :meth:`ssh`.
     """
+
+    options: tuple[str, ...] = ()
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +93,7 @@ class Board(ABC):
 
     def ssh(self, command: str, user: str = "pi", timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Runs a shell command on the board."""
-        whole = ["ssh", "-F", str(self.config), "-p", str(self.port), f"{user}@{_LOOPBACK}", command]
+        whole = ["ssh", "-F", str(self.config), *self.options, "-p", str(self.port), f"{user}@{_LOOPBACK}", command]
         return subprocess.run(whole, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
 
     def run(self, command: str, user: str = "pi", timeout: float = 120) -> str:

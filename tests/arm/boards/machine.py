@@ -48,6 +48,9 @@ class Machine(Board):
     ) -> None:
         super().__init__(folder)
         self.core, self.page = CORES[core], free_port()
+        # Letting somebody in takes an emulator a second; whoever is in asks on. It ends with the machine.
+        shared = {"ControlMaster": "auto", "ControlPersist": "yes", "ControlPath": str(folder / "ssh-%r")}
+        self.options = tuple(word for name, value in shared.items() for word in ("-o", f"{name}={value}"))
         self._page_port, self._image = page_port, image(suite)
         if not (folder / "disk").exists():
             copy_disk(disk or self._image / "disk", folder / "disk")
