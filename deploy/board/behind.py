@@ -69,6 +69,11 @@ def dismiss() -> None:
         services.systemctl("stop", *waiting, check=False)
 
 
+def recall() -> None:
+    """Has it wait again, and its agent, after a release that was not well: who saw that may want to go back further."""
+    services.systemctl("start", "--no-block", services.BEHIND, check=False)
+
+
 def _may_wait(release: str) -> bool:
     """Whether it is a release for the case that the current one is bad, and knows how to wait."""
     if not release or release == linked_release(CURRENT):

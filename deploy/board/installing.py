@@ -10,7 +10,7 @@ import subprocess
 from typing import Any
 
 from deploy.board import services
-from deploy.board.behind import dismiss
+from deploy.board.behind import dismiss, recall
 from deploy.board.bundle import Bundle
 from deploy.board.layout import (
     AGENT,
@@ -51,7 +51,11 @@ def install() -> dict[str, Any]:
         # What is built takes minutes, and the picture goes on meanwhile; this takes seconds.
         services.hurry()
         dismiss()
-        remarks = smoke_test(manifest)
+        try:
+            remarks = smoke_test(manifest)
+        except BoardError:
+            recall()
+            raise
         step("smoke")
         services.install_units(manifest.id)
         step("units")

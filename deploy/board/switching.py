@@ -6,6 +6,7 @@ import os
 
 from deploy.board import services
 from deploy.board.apart import call_off, run_apart
+from deploy.board.behind import recall
 from deploy.board.layout import LAST, linked_release, read_json, remove
 from deploy.board.steps import BoardError
 from deploy.board.switch import locked, settle
@@ -38,6 +39,7 @@ def switch(release: str) -> dict[str, Any]:
         try:
             done = change(release)
         except BoardError as failure:
+            recall()
             return {"changed": False, "failed": str(failure)}
     services.systemctl("start", "--no-block", services.MAIN, services.BEHIND, check=False)
     return {"changed": True, **done}

@@ -127,6 +127,19 @@ def test_the_release_before_waits_and_takes_over_when_it_is_wanted_back(
     until(lambda: main_process(board, second) == "0", "it does not end", 30)
 
 
+def test_the_release_before_waits_again_after_a_bad_one(deployed: Bench, board: LightBoard) -> None:
+    assert deployed.install(board, 0).returncode == 0
+    first = current(board)
+    assert deployed.install(board, 1).returncode == 0
+    for settings in (["--options=--nonsense"], ["--source", "/nothing.mp4"]):
+        assert deployed.install(board, 0, *settings).returncode == 1
+        until(lambda: waiting(board) == [first] and stands(board), "nobody stands by again", 60)
+    back = deployed.run("rollback", board.address, "--ssh-config", board.config)
+    assert back.returncode == 0, back.stderr
+    assert current(board) == first
+    assert board.seen(str(ASKED)).exists()
+
+
 def test_who_waits_makes_room_for_the_next_release(deployed: Bench, board: LightBoard) -> None:
     first = current(board)
     assert deployed.install(board, 1).returncode == 0
