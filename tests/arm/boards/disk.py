@@ -51,7 +51,6 @@ def image(suite: str) -> Path:
 
 
 def _make(suite: str, base: Path, target: Path) -> None:
-    shutil.rmtree(target, ignore_errors=True)
     root, kernel = target / "root", target / "kernel-root"
     root.parent.mkdir()
     debian.unpack(suite, "arm64", ["linux-image-arm64", "busybox-static"], kernel)

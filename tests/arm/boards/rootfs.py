@@ -42,8 +42,6 @@ def rootfs(suite: str, architecture: str = "arm64") -> Path:
 
 
 def _make(suite: str, architecture: str, target: Path) -> None:
-    if target.exists():
-        shutil.rmtree(target)
     debian.unpack(suite, architecture, _PACKAGES.split(), target)
     target.chmod(0o755)
     _accounts(target)
