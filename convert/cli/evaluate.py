@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from runtime.detector import Detector
 
 
+_VOC_IOU = 0.5
+
+
 def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     """Adds the command."""
     parser = commands.add_parser("evaluate", help="measure accuracy, or how far two networks agree")
@@ -52,9 +55,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     parser.add_argument("--labels", type=Path, metavar="F", help="class names, one per line (default: the model's)")
     parser.add_argument("--reference", type=Path, metavar="FLOAT", help="a float network or model to compare with")
     parser.add_argument("--resize", choices=("stretch", "letterbox"), help="how images are fitted to a .cfg")
-    parser.add_argument(
-        "--iou", type=overlap, default=0.5, metavar="X", help="overlap for Pascal VOC's AP (default 0.5)"
-    )
+    parser.add_argument("--iou", type=overlap, metavar="X", help=f"overlap for Pascal VOC's AP (default {_VOC_IOU})")
     parser.add_argument(
         "--max-drop", type=percent, metavar="POINTS", help="with --reference: most AP50 below it; status 3 beyond"
     )
@@ -77,8 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     labels, weights = arguments.labels, arguments.weights
     detector = open_model(arguments.model, labels, weights, resize=arguments.resize)
     if isinstance(detector, Classifier):
-        if budget:
-            raise InputError(f"a budget with the classifier {arguments.model}", "expected a detector", "leave it out")
+        _refuse_for_classifiers(arguments, budget)
         return run_classes(arguments, detector)
     dataset = _read_data(arguments)
     if budget and budget.max_drop is not None:
@@ -134,6 +134,18 @@ def _refuse_unused(arguments: argparse.Namespace) -> None:
             )
 
 
+def _refuse_for_classifiers(arguments: argparse.Namespace, budget: Budget | None) -> None:
+    """What is said of boxes says nothing of classes.
+
+    Raises:
+        InputError: Something for detectors is wanted.
+    """
+    wanted = {"a budget": budget, "--iou": arguments.iou, "--per-class": arguments.per_class}
+    for what, given in wanted.items():
+        if given:
+            raise InputError(f"{what} with the classifier {arguments.model}", "expected a detector", "leave it out")
+
+
 def _check(budget: Budget, dataset: Dataset, measured: Measured, expected: Measured) -> None:
     """Holds the model to a budget.
 
@@ -177,7 +189,7 @@ def _measure(detector: Detector, path: Path, dataset: Dataset, arguments: argpar
     from convert.progress import Progress
 
     predictions = predict(detector, dataset, Progress(path.name))
-    return measure(predictions, dataset, detector.labels, arguments.iou)
+    return measure(predictions, dataset, detector.labels, arguments.iou or _VOC_IOU)
 
 
 def _report(arguments: argparse.Namespace, dataset: Dataset, measured: Measured, expected: Measured | None) -> None:
@@ -217,7 +229,7 @@ def _facts(
         "images": len(dataset.truths),
         "skipped_images": dataset.skipped,
         "unlabelled_images": dataset.unlabelled,
-        "voc_iou": arguments.iou,
+        "voc_iou": arguments.iou or _VOC_IOU,
         **score_facts(measured),
     }
     if expected and comparison:

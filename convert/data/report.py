@@ -61,7 +61,7 @@ def uncounted(dataset: Dataset, labels: tuple[str, ...]) -> str:
         InputError: The data set and the model have not one class in common.
     """
     unknown = dataset.class_map(labels) < 0
-    if not dataset.names and dataset.annotated:
+    if not dataset.names and dataset.annotated and labels:
         return f"{dataset.name}: no class names; its numbers are taken for the model's: 0 is {shown(labels[0])}, .."
     names = Counter(dataset.names[number] for truth in dataset.truths for number in truth.class_ids if unknown[number])
     if not names:

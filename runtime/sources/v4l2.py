@@ -41,7 +41,9 @@ def open_camera(uri: str) -> VideoSource:
         InputError: A bad name; no such device, no permission, in use, or not a camera.
     """
     query = Query(uri.removeprefix("v4l2://"), ("size", "fps", "format"), _EXPECTED)
-    device = f"/dev/video{int(query.name)}" if query.name.isdecimal() else query.name
+    # The kernel has numbers below 2 ** 20.
+    numbered = query.name.isascii() and query.name.isdecimal() and len(query.name) < 8
+    device = f"/dev/video{int(query.name)}" if numbered else query.name
     size = query.size((1280, 720), 16)
     fps = query.number("fps", 30, 1, 240)
     code = _FORMATS[query.word("format", "mjpg", tuple(_FORMATS))]

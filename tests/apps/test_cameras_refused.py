@@ -63,6 +63,9 @@ def device_of(folder: Path, group: int, mode: int) -> Path:
     ("source", "line"),
     [
         ("/dev/video97", "error: no camera at /dev/video97; cameras on this machine: "),
+        ("0097", "error: no camera at /dev/video97; cameras on this machine: "),
+        ("9" * 5000, "error: "),
+        ("\N{ARABIC-INDIC DIGIT THREE}", "error: no camera at \N{ARABIC-INDIC DIGIT THREE}; cameras on this machine: "),
         ("v4l2:///dev", "error: /dev is a folder; cameras on this machine: "),
         ("v4l2:///dev/null", "error: /dev/null is no camera; cameras on this machine: "),
     ],

@@ -190,6 +190,18 @@ def test_compared_with_a_detector(model: Path, tiny_model: Path, tmp_path: Path)
         main(["evaluate", str(model), "--data", str(data), "--reference", str(tiny_model)])
 
 
+@pytest.mark.parametrize(
+    ("words", "what"), [("--per-class", "--per-class"), ("--iou 0.7", "--iou"), ("--max-drop 1", "a budget")]
+)
+def test_what_is_said_of_boxes_only_is_not_ignored(
+    words: str, what: str, model: Path, names: Path, tmp_path: Path
+) -> None:
+    data = write(tmp_path / "set", "0001_a.png")
+    command = ["evaluate", str(model), "--data", str(data), "--labels", str(names), "--reference", str(model)]
+    with pytest.raises(InputError, match=f"{what} with the classifier .*birds.tflite; expected a detector"):
+        main([*command, *words.split()])
+
+
 def test_models_with_and_without_background_are_compared_by_class(
     model: Path, tmp_path: Path, names: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

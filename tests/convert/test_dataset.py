@@ -255,6 +255,12 @@ def test_objects_the_model_cannot_know_are_told(tmp_path: Path) -> None:
     assert "2 objects of 1 classes the model lacks do not count: robin (2)" in uncounted(dataset, ("wren", "owl"))
 
 
+def test_numbers_of_a_model_without_names_mean_nothing() -> None:
+    numbered = Dataset("d", (), ())
+    assert uncounted(numbered, ()) == ""
+    assert uncounted(numbered, NAMES) == "d: no class names; its numbers are taken for the model's: 0 is robin, .."
+
+
 def test_progress(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     read_dataset(write_voc(tmp_path, PHOTOS), progress=lambda done, total: seen.append((done, total)))
