@@ -32,7 +32,7 @@ def open_engine(
     Raises:
         InputError: The file is missing, damaged or of an unknown layout, or the label file does not fit.
     """
-    count = (tuned_threads(path) or default_threads()) if threads is None else threads
+    count = (tuned_threads(path, delegate) or default_threads()) if threads is None else threads
     names = None if labels is None else Path(labels)
     card = read_card(path)
     if card is not None:

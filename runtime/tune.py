@@ -49,5 +49,5 @@ def tune(model: Path, threads: Sequence[int] | None, runs: int, delegate: str | 
                 )
     ms = {count: float(row["inference_ms"]["median"]) for count, row in found.items()}
     best = choose(ms)
-    path = remember(model, best, ms)
+    path = remember(model, best, ms, delegate)
     return {**found[best], "runs": runs, "tuned": {"ms": ms, "file": str(path)}}

@@ -30,13 +30,14 @@ def cache_file() -> Path:
     return Path(folder) / "edgewren" / "threads.json"
 
 
-def tuned_threads(model: Path) -> int | None:
+def tuned_threads(model: Path, delegate: str | None = None) -> int | None:
     """The threads found for a model on this board; ``None`` where nothing is known.
 
     Costs nothing where nothing was ever tuned, and reads the model only if one of its size was.
 
     Args:
         model: A readable file.
+        delegate: The external delegate that it runs with: another number may be best without it.
     """
     try:
         path = cache_file()
@@ -44,7 +45,7 @@ def tuned_threads(model: Path) -> int | None:
     except (OSError, RuntimeError, UnicodeDecodeError):
         return None
     try:
-        name = _board()
+        name = _board(delegate)
         rows = [(row["sha256"], row["bytes"], _threads(row)) for row in _rows(text) if row["board"] == name]
     except _DAMAGED:
         print(f"note: {path} is damaged and ignored; bench --tune writes it anew", file=sys.stderr)
@@ -57,18 +58,19 @@ def tuned_threads(model: Path) -> int | None:
         return None  # whoever opens it says so
 
 
-def remember(model: Path, threads: int, ms: dict[int, float]) -> Path:
+def remember(model: Path, threads: int, ms: dict[int, float], delegate: str | None = None) -> Path:
     """Keeps what was found.
 
     Args:
         model: A readable file.
         threads: The number to use.
         ms: Milliseconds by number of threads, for whoever looks.
+        delegate: The external delegate it was found with.
 
     Returns:
         The file it is kept in.
     """
-    path, name, digest = cache_file(), _board(), _digest(model)
+    path, name, digest = cache_file(), _board(delegate), _digest(model)
     make_folder(path.parent)
     try:
         rows = _rows(path.read_text(encoding="utf-8"))
@@ -109,10 +111,11 @@ def _rows(text: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _board() -> str:
+def _board(delegate: str | None) -> str:
     from runtime import board
 
-    return f"{board.cpu_name()}, {available_cores()} cores"
+    name = f"{board.cpu_name()}, {available_cores()} cores"
+    return f"{name}, {delegate}" if delegate else name
 
 
 def _digest(model: Path) -> str:

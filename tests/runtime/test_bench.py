@@ -15,6 +15,7 @@ from runtime.bench import bench, noise_frame
 from runtime.cli import main
 from runtime.cli.bench_table import THROTTLED, lines
 from runtime.errors import RunError
+from runtime.opening import default_threads
 from runtime.streaming import MemorySource
 from tests.conftest import ROOT
 from tests.runtime.op_nets import Int8Net
@@ -174,6 +175,9 @@ def test_tuned_threads_are_used(tiny_model: Path, cache: Path, capsys: pytest.Ca
     assert f"kept in {cache}" in text
     with Detector.open(tiny_model) as tuned, Detector.open(tiny_model, threads=2) as asked:
         assert [model.executor.threads for model in (tuned, asked)] == [3, 2]  # type: ignore[attr-defined]
+    # With a delegate another number may be best, also with one that turns out to be of no use.
+    with Detector.open(tiny_model, delegate="libno-such-tpu.so.1") as other:
+        assert other.executor.threads == default_threads()  # type: ignore[attr-defined]
 
 
 def test_figures_are_of_one_file_and_one_board(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,6 +198,9 @@ def test_figures_are_of_one_file_and_one_board(tmp_path: Path, cache: Path, monk
     tuning.remember(same, 1, {1: 1.0})
     assert tuning.tuned_threads(one) == 1
     assert len(json.loads(cache.read_text())["models"]) == 3
+    tuning.remember(one, 2, {2: 1.0}, "libedgetpu.so.1")
+    names = (None, "libedgetpu.so.1", "libedgetpu.so.1:device=usb:1")
+    assert [tuning.tuned_threads(one, name) for name in names] == [1, 2, None]
 
 
 @pytest.mark.parametrize(
