@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, picture, run_module
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -186,9 +187,7 @@ def test_a_broker_and_a_webhook_that_are_not_there_are_one_line_each(
     (tmp_path / "shapes.toml").write_text(
         "[[shapes]]\nname = 'all'\nkind = 'zone'\npoints = [[0, 0], [1, 0], [1, 1], [0, 1]]\n"
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        gone = free.getsockname()[1]
+    gone = free_port()
     done = run_module(
         *("apps.live", tiny_model, "synthetic://cards?size=160x120", f"mqtt://127.0.0.1:{gone}/cam", "--score", "0.01"),
         *("--webhook", f"http://127.0.0.1:{gone}/", "--config", tmp_path / "shapes.toml", "--seconds", "6"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -21,6 +20,7 @@ from apps.moment import Count, Figures
 from apps.outputs.mqtt import PASSWORD_VARIABLE, MqttOutput, parse_address
 from runtime.errors import InputError
 from tests.apps.moments import event, moment
+from tests.ports import free_port, listens
 from tests.waiting import Patience, until
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
@@ -31,9 +31,7 @@ class Broker:
     """A mosquitto that can be killed and started again on its port."""
 
     def __init__(self, folder: Path, password: str = "") -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         lines = [f"listener {self.port} 127.0.0.1", "user root"]
         if password:
             secrets = folder / "passwords"
@@ -48,12 +46,7 @@ class Broker:
     def start(self) -> None:
         assert MOSQUITTO
         self._process = subprocess.Popen([MOSQUITTO, "-c", self._config], stderr=subprocess.DEVNULL)
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.02)
-        raise AssertionError("mosquitto did not start")
+        until(lambda: listens(self.port), "mosquitto does not listen")
 
     def kill(self) -> None:
         if self._process:

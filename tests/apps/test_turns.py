@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.apps.sockets import ask, change, request
-from tests.arm.boards.board import free_port
 from tests.conftest import ROOT
+from tests.ports import free_port
 from tests.waiting import until
 
 _SHAPE = {"name": "gate", "kind": "line", "points": [[0.5, 0], [0.5, 1]]}

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from tests.arm.boards import UserLand
-from tests.arm.boards.board import listens
 from tests.arm.boards.rootfs import SUITES
 from tests.conftest import ROOT
+from tests.ports import listens
 from tests.waiting import until
 
 

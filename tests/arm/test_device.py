@@ -22,11 +22,11 @@ from runtime.frame import Frame
 from runtime.modelfile import require_card
 from runtime.preprocess import Preprocessor
 from runtime.scenes import draw_scene
-from tests.arm.boards import CORES, Board, UserLand, free_port
-from tests.arm.boards.board import listens
+from tests.arm.boards import CORES, Board, UserLand
 from tests.arm.boards.cache import kept, sources, version
 from tests.arm.device import PYTHON, ready
 from tests.conftest import ROOT, SHARED, SHARED_ABSENT, WITH_MACHINES, run_module
+from tests.ports import free_port, listens
 from tests.waiting import until
 
 # A minute of emulation for every test run; the rest, some minutes, belongs to make test-arm.

@@ -5,7 +5,6 @@ Each shows SMPTE-like colour bars: a red bar and a blue one at known places.
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from types import TracebackType
 
 import pytest
 
+from tests.ports import free_port, listens
 from tests.waiting import until
 
 _HERE = Path(__file__).parent
@@ -31,9 +31,7 @@ class NetworkCamera:
     """
 
     def __init__(self, command: list[str], scheme: str, path: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self._command = [*command, str(self.port)]
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"{scheme}://127.0.0.1:{self.port}/{path}"
@@ -55,11 +53,7 @@ class NetworkCamera:
     def _listens(self) -> bool:
         assert self._process
         assert self._process.poll() is None, f"{self._command} ended"
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
+        return listens(self.port)
 
     def kill(self) -> None:
         """Ends it as a power cut would."""

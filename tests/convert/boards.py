@@ -7,12 +7,12 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port, listens
 from tests.waiting import until
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
@@ -85,7 +85,7 @@ class Board:
             # An sshd of root insists on this folder, which else the service's start makes.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         self._process = subprocess.Popen([str(SSHD), "-D", "-f", self.settings, "-E", self._log])
-        until(self._listens, "sshd does not listen")
+        until(lambda: listens(self.port), "sshd does not listen")
         return self
 
     def stop(self) -> None:
@@ -130,11 +130,6 @@ class Board:
         path.chmod(0o755)
         return path
 
-    def _listens(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-            return True
-        return False
-
 
 def servers(parent: int) -> list[int]:
     """The sshd processes that serve connections, one or two for each; not the shells they start."""
@@ -155,11 +150,3 @@ def command_lines() -> list[str]:
         with contextlib.suppress(OSError):
             found.append((process / "cmdline").read_text(errors="replace"))
     return found
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -5,9 +5,9 @@ Nothing of a board outlives the process that started it, not even where that is 
 of their own, and the kernel ends the board's first process with its parent.
 """
 
-from tests.arm.boards.board import Board, free_port
+from tests.arm.boards.board import Board
 from tests.arm.boards.cores import CORES, Core
 from tests.arm.boards.machine import Machine
 from tests.arm.boards.userland import UserLand
 
-__all__ = ["CORES", "Board", "Core", "Machine", "UserLand", "free_port"]
+__all__ = ["CORES", "Board", "Core", "Machine", "UserLand"]

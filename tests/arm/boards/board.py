@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import subprocess
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
@@ -11,9 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.ports import LOOPBACK, free_port, listens
 from tests.waiting import until
-
-_LOOPBACK = "127.0.0.1"
 
 
 class Board(ABC):
@@ -37,7 +35,7 @@ class Board(ABC):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.port = free_port()
-        self.address = f"pi@{_LOOPBACK}:{self.port}"
+        self.address = f"pi@{LOOPBACK}:{self.port}"
         self.key, self.host_key = make_key(folder / "key"), make_key(folder / "host-key")
         self.config = self.client_config(folder / "ssh_config", self.host_key)
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,7 +44,7 @@ class Board(ABC):
     def client_config(self, path: Path, host_key: Path) -> Path:
         """Writes a client's configuration that takes the board for the one with this host key."""
         known = path.with_name(f"{path.name}.known")
-        known.write_text(f"[{_LOOPBACK}]:{self.port} {public(host_key)}")
+        known.write_text(f"[{LOOPBACK}]:{self.port} {public(host_key)}")
         path.write_text(
             f"IdentityFile {self.key}\nIdentitiesOnly yes\nIdentityAgent none\nStrictHostKeyChecking yes\n"
             f"UserKnownHostsFile {known}\nGlobalKnownHostsFile /dev/null\nConnectTimeout 20\nLogLevel ERROR\n"
@@ -93,7 +91,7 @@ class Board(ABC):
 
     def ssh(self, command: str, user: str = "pi", timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Runs a shell command on the board."""
-        whole = ["ssh", "-F", str(self.config), *self.options, "-p", str(self.port), f"{user}@{_LOOPBACK}", command]
+        whole = ["ssh", "-F", str(self.config), *self.options, "-p", str(self.port), f"{user}@{LOOPBACK}", command]
         return subprocess.run(whole, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
 
     def run(self, command: str, user: str = "pi", timeout: float = 120) -> str:
@@ -107,7 +105,7 @@ class Board(ABC):
     def send(self, sources: list[Path], target: str, user: str = "pi") -> None:
         """Copies files and folders into a folder of the board, by rsync."""
         shell = f"ssh -F {self.config} -p {self.port}"
-        command = ["rsync", "-a", "-e", shell, *map(str, sources), f"{user}@{_LOOPBACK}:{target}/"]
+        command = ["rsync", "-a", "-e", shell, *map(str, sources), f"{user}@{LOOPBACK}:{target}/"]
         subprocess.run(command, check=True, timeout=300)
 
     def _answers(self) -> bool:
@@ -137,17 +135,3 @@ def make_key(path: Path) -> Path:
 def public(key: Path) -> str:
     """The public line of a private file."""
     return key.with_name(f"{key.name}.pub").read_text()
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((_LOOPBACK, 0))
-        return int(probe.getsockname()[1])
-
-
-def listens(port: int) -> bool:
-    """Whether somebody takes connections to this loopback port."""
-    with contextlib.suppress(OSError), socket.create_connection((_LOOPBACK, port), 2):
-        return True
-    return False

@@ -9,9 +9,10 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.arm.boards.board import Board, free_port, public
+from tests.arm.boards.board import Board, public
 from tests.arm.boards.cores import CORES
 from tests.arm.boards.disk import image, pack
+from tests.ports import free_port
 
 # In a machine's folder: where QEMU takes orders, and the memory with which it goes on instead of booting.
 CONTROL, MEMORY = "control", "memory"
