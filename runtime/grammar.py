@@ -15,6 +15,14 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv"})
 _OURS = ("csi", "json", "synthetic", "v4l2")
 
 
+def is_number(text: str, digits: int) -> bool:
+    """Whether a text is a whole number of at most so many digits, as it is typed.
+
+    Python itself reads the digits of all scripts, and underscores, and fails with thousands of digits.
+    """
+    return text.isascii() and text.isdecimal() and len(text) <= digits
+
+
 def shown(uri: str) -> str:
     """An address as it may be shown and logged: without user and password, which cameras also take in the query."""
     scheme, separator, rest = uri.partition("://")

@@ -10,6 +10,7 @@ import sys
 import cv2
 
 from runtime.errors import InputError
+from runtime.grammar import is_number
 
 _INSTEAD = "or leave it out and open the live page in a browser"
 _DESKTOP = "pip uninstall -y opencv-python-headless; pip install 'edgewren[desktop]'"
@@ -26,7 +27,7 @@ def choose_screen(uri: str) -> None:
         InputError: A bad name, an OpenCV without windows, or no screen that can be reached.
     """
     number = uri.removeprefix("display://")
-    if not (number.isascii() and number.isdecimal() and len(number) < 4):
+    if not is_number(number, 3):
         raise InputError(f"{uri} is not a screen", "expected display://0")
     if re.search(r"^\s*GUI:\s*NONE\s*$", cv2.getBuildInformation(), re.MULTILINE):
         raise InputError(

@@ -14,6 +14,7 @@ from apps.metrics import CONTENT_TYPE
 from apps.server.guard import Guarded, Site
 from apps.server.ports import Entry
 from runtime.errors import EdgewrenError, InputError
+from runtime.grammar import is_number
 
 
 def document(site: Site) -> dict[str, Any]:
@@ -98,7 +99,7 @@ class Events(Guarded):
 
     def get(self) -> None:
         after = self.get_query_argument("after", "0")
-        if not (after.isascii() and after.isdecimal() and len(after) < 16):
+        if not is_number(after, 15):
             raise tornado.web.HTTPError(400, reason="Expected a number in after")
         clips = [entry for entry in stored(self.site) if entry.kind == "clip" and entry.event is not None]
 

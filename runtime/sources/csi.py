@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from runtime.errors import InputError, RunError
 from runtime.frame import Frame
+from runtime.grammar import is_number
 from runtime.sources.query import BadNameError, Query
 
 _EXPECTED = "expected csi://0, or with any of ?size=1280x720&fps=30"
@@ -104,7 +105,7 @@ def open_csi(uri: str) -> CsiSource:
     """
     query = Query(uri, ("size", "fps"), _EXPECTED)
     number = query.name.removeprefix("csi://")
-    if not (number.isascii() and number.isdecimal() and len(number) < 3):
+    if not is_number(number, 2):
         raise BadNameError(f"{uri} is not a source this version knows", _EXPECTED)
     size = query.size((1280, 720))
     fps = query.number("fps", 30, 1, 240)

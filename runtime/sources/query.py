@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qsl
 
 from runtime.errors import InputError
+from runtime.grammar import is_number
 
 _MAX_DIGITS = 11
 
@@ -69,8 +70,6 @@ class Query:
         return text
 
     def _parse(self, key: str, text: str, low: int, high: int, extra: str = "") -> int:
-        # Python reads digits of all scripts and underscores; a name is what was typed.
-        fits = text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
-        if not fits or not low <= int(text) <= high:
+        if not is_number(text, _MAX_DIGITS) or not low <= int(text) <= high:
             raise BadNameError(f"{self._uri}: {key} is {text!r}", f"expected {low}..{high}{extra}")
         return int(text)

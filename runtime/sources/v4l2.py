@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 
 from runtime.errors import InputError
+from runtime.grammar import is_number
 from runtime.sources.query import Query
 from runtime.sources.video import VideoSource
 
@@ -42,8 +43,7 @@ def open_camera(uri: str) -> VideoSource:
     """
     query = Query(uri.removeprefix("v4l2://"), ("size", "fps", "format"), _EXPECTED)
     # The kernel has numbers below 2 ** 20.
-    numbered = query.name.isascii() and query.name.isdecimal() and len(query.name) < 8
-    device = f"/dev/video{int(query.name)}" if numbered else query.name
+    device = f"/dev/video{int(query.name)}" if is_number(query.name, 7) else query.name
     size = query.size((1280, 720), 16)
     fps = query.number("fps", 30, 1, 240)
     code = _FORMATS[query.word("format", "mjpg", tuple(_FORMATS))]
