@@ -26,9 +26,9 @@ def ready(suite: str) -> tuple[Path, ...]:
     Both were installed by the board itself, without any index.
     """
     below, wheel = _equipped(suite), project_wheel()
-    return kept(
-        f"ready-{suite}", [Path(__file__), below.name, wheel], lambda to: _install(suite, below, wheel, to)
-    ), below
+    made_by: list[Path | str] = [Path(__file__), wheel, below.name]
+    above = kept(f"ready-{suite}", made_by, lambda target: _install(suite, below, wheel, target))
+    return above, below
 
 
 def _equipped(suite: str) -> Path:

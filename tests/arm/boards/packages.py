@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.arm.boards.cache import ROOT, found, kept
+from tests.arm.boards.cache import ROOT, found, kept, sources
 from tests.arm.boards.disk import image
 from tests.arm.boards.machine import Machine, copy_disk
 
@@ -36,5 +36,4 @@ def keep(machine: Machine) -> None:
 
 
 def _made_by() -> list[Path | str]:
-    sources = sorted((ROOT / "deploy").rglob("*.py"))
-    return [Path(__file__), ROOT / "pyproject.toml", image(_SUITE).name, *sources]
+    return [Path(__file__), ROOT / "pyproject.toml", image(_SUITE).name, *sources("deploy")]
